@@ -1,0 +1,152 @@
+//! Circuit breaker: how much of a destination one worker may hold at a time.
+//!
+//! It counts and refuses, it does not queue: a request over a limit is answered at once, so that a slow destination
+//! cannot take the memory of the proxy. The counters are plain numbers; what acquires releases, once.
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Connections, being opened, in use or idle.
+    Connections,
+    /// Requests that wait for a connection.
+    Pending,
+    /// Requests on a connection whose responses have not ended.
+    Requests,
+}
+
+/// The most of each that may be held. 0 refuses everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Maxima {
+    pub connections: u32,
+    pub pending: u32,
+    pub requests: u32,
+}
+
+/// The counters of one destination.
+#[derive(Clone, Debug)]
+pub struct Breaker {
+    maxima: Maxima,
+    held: Held,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    connections: u32,
+    pending: u32,
+    requests: u32,
+}
+
+/// The limit that refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("circuit breaker open: {} {}", .max, .limit.label())]
+pub struct Tripped {
+    pub limit: Limit,
+    pub max: u32,
+}
+
+// === impl Limit ===
+
+impl Limit {
+    /// The name of the limit in metrics, logs and refusals.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Pending => "pending",
+            Self::Requests => "requests",
+        }
+    }
+}
+
+// === impl Breaker ===
+
+impl Breaker {
+    pub fn new(maxima: Maxima) -> Self {
+        Self { maxima, held: Held::default() }
+    }
+
+    /// Counts one more, or says which limit is reached and counts nothing.
+    pub fn try_acquire(&mut self, limit: Limit) -> Result<(), Tripped> {
+        let (held, max) = self.counter(limit);
+        if *held >= max {
+            return Err(Tripped { limit, max });
+        }
+        *held += 1;
+        Ok(())
+    }
+
+    /// Gives back what one successful [`Self::try_acquire`] counted.
+    pub fn release(&mut self, limit: Limit) {
+        let (held, _) = self.counter(limit);
+        debug_assert!(*held > 0, "released more {} than acquired", limit.label());
+        *held = held.saturating_sub(1);
+    }
+
+    /// How many are held now.
+    pub fn held(&self, limit: Limit) -> u32 {
+        match limit {
+            Limit::Connections => self.held.connections,
+            Limit::Pending => self.held.pending,
+            Limit::Requests => self.held.requests,
+        }
+    }
+
+    fn counter(&mut self, limit: Limit) -> (&mut u32, u32) {
+        match limit {
+            Limit::Connections => (&mut self.held.connections, self.maxima.connections),
+            Limit::Pending => (&mut self.held.pending, self.maxima.pending),
+            Limit::Requests => (&mut self.held.requests, self.maxima.requests),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MAXIMA: Maxima = Maxima { connections: 2, pending: 1, requests: 3 };
+    const LIMITS: [Limit; 3] = [Limit::Connections, Limit::Pending, Limit::Requests];
+
+    #[test]
+    fn a_refusal_names_the_limit_and_counts_nothing() {
+        let mut breaker = Breaker::new(MAXIMA);
+        assert_eq!(breaker.try_acquire(Limit::Pending), Ok(()));
+        let tripped = breaker.try_acquire(Limit::Pending).unwrap_err();
+        assert_eq!(tripped, Tripped { limit: Limit::Pending, max: 1 });
+        assert_eq!(tripped.to_string(), "circuit breaker open: 1 pending");
+        assert_eq!(breaker.held(Limit::Pending), 1);
+    }
+
+    #[test]
+    fn the_limits_are_independent_and_a_release_makes_room() {
+        let mut breaker = Breaker::new(MAXIMA);
+        assert_eq!(breaker.try_acquire(Limit::Pending), Ok(()));
+        assert_eq!(breaker.try_acquire(Limit::Connections), Ok(()));
+        breaker.release(Limit::Pending);
+        assert_eq!(breaker.try_acquire(Limit::Pending), Ok(()));
+        assert_eq!(breaker.held(Limit::Connections), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_held_is_what_was_acquired_and_never_more_than_allowed(
+            steps in prop::collection::vec((0usize..3, any::<bool>()), 0..200),
+        ) {
+            let mut breaker = Breaker::new(MAXIMA);
+            let mut held = [0u32; 3];
+            for (which, acquire) in steps {
+                let max = [2, 1, 3][which];
+                if acquire {
+                    let acquired = breaker.try_acquire(LIMITS[which]).is_ok();
+                    prop_assert_eq!(acquired, held[which] < max);
+                    held[which] += u32::from(acquired);
+                } else if held[which] > 0 {
+                    breaker.release(LIMITS[which]);
+                    held[which] -= 1;
+                }
+                prop_assert_eq!(breaker.held(LIMITS[which]), held[which]);
+            }
+        }
+    }
+}
