@@ -1,0 +1,177 @@
+//! Which crate may depend on which, and what the pure crates may see.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
+
+use crate::source::{Source, words};
+use crate::tree::{self, File};
+
+/// Every workspace member and the members it may depend on. Arrows point downwards only.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("spurline-route", &[]),
+    ("spurline-http", &[]),
+    ("spurline-net", &[]),
+    ("spurline-telemetry", &[]),
+    ("spurline-config", &["spurline-route"]),
+    (
+        "spurline-app",
+        &["spurline-config", "spurline-http", "spurline-net", "spurline-route", "spurline-telemetry"],
+    ),
+    ("spurline-proxy", &["spurline-app", "spurline-config", "spurline-telemetry"]),
+    // What stands outside drives the real binaries; at most it borrows pure types.
+    ("spurline-bench", &["spurline-http", "spurline-route"]),
+    ("spurline-demo", &["spurline-route"]),
+    ("spurline-tests", &["spurline-http", "spurline-route"]),
+];
+
+/// Crates that can be fuzzed, simulated and benched alone, and the folder each lies in.
+const PURE: [(&str, &str); 2] = [("spurline-http", "proxy/http/"), ("spurline-route", "proxy/route/")];
+
+/// No pure crate reaches these, directly or through others.
+const RUNTIMES: [&str; 8] = ["async-std", "axum", "hyper", "mio", "polling", "smol", "socket2", "tokio"];
+
+/// Types that a pure crate does not name.
+const IMPURE_WORDS: [&str; 7] =
+    ["TcpListener", "TcpStream", "UdpSocket", "UnixListener", "UnixStream", "SystemTime", "tokio"];
+
+/// Paths that a pure crate does not name. `Instant` itself is fine: time is passed in.
+const IMPURE_PATHS: [&str; 6] =
+    ["Instant::now", "std::env", "std::fs", "std::process", "std::thread", "env::var"];
+
+pub(crate) fn metadata() -> Metadata {
+    MetadataCommand::new()
+        .manifest_path(tree::root().join("Cargo.toml"))
+        .other_options(["--filter-platform".to_owned(), "x86_64-unknown-linux-gnu".to_owned()])
+        .exec()
+        .expect("cargo metadata describes the workspace")
+}
+
+/// Edges between members as cargo sees them, development edges included.
+pub(crate) fn edges(metadata: &Metadata) -> BTreeSet<(String, String)> {
+    let members: BTreeSet<&str> =
+        metadata.workspace_packages().iter().map(|package| package.name.as_str()).collect();
+    metadata
+        .workspace_packages()
+        .iter()
+        .flat_map(|package| package.dependencies.iter().map(|to| (package.name.to_string(), to.name.clone())))
+        .filter(|(_, to)| members.contains(to.as_str()))
+        .collect()
+}
+
+/// Edges and members that [`ARROWS`] does not know.
+pub(crate) fn wrong_edges(edges: &BTreeSet<(String, String)>) -> Vec<String> {
+    let allowed: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
+    edges
+        .iter()
+        .filter(|(from, to)| {
+            !allowed.get(from.as_str()).is_some_and(|to_these| to_these.contains(&to.as_str()))
+        })
+        .map(|(from, to)| format!("{from} -> {to}: no such arrow in ARROWS"))
+        .collect()
+}
+
+pub(crate) fn unlisted_members(metadata: &Metadata) -> Vec<String> {
+    let members: BTreeSet<String> =
+        metadata.workspace_packages().iter().map(|package| package.name.to_string()).collect();
+    let listed: BTreeSet<String> = ARROWS.iter().map(|(from, _)| (*from).to_owned()).collect();
+    members
+        .symmetric_difference(&listed)
+        .map(|name| format!("{name}: only in one of workspace and ARROWS"))
+        .collect()
+}
+
+/// Runtimes and sockets that a pure crate reaches through normal or build dependencies.
+pub(crate) fn runtimes_in_pure_crates(metadata: &Metadata) -> Vec<String> {
+    PURE.iter()
+        .flat_map(|(name, _)| {
+            reached(metadata, name)
+                .into_iter()
+                .filter(|reached| RUNTIMES.contains(&reached.as_str()))
+                .map(move |reached| format!("{name} reaches {reached}"))
+        })
+        .collect()
+}
+
+/// Names of all packages that `name` needs to be built.
+fn reached(metadata: &Metadata, name: &str) -> BTreeSet<String> {
+    let resolve = metadata.resolve.as_ref().expect("cargo metadata resolves dependencies");
+    let mut open: Vec<&PackageId> = metadata
+        .packages
+        .iter()
+        .filter(|package| package.name.as_str() == name)
+        .map(|package| &package.id)
+        .collect();
+    assert!(!open.is_empty(), "{name} is a member");
+    let mut seen: BTreeSet<&PackageId> = BTreeSet::new();
+    while let Some(id) = open.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        let node = resolve.nodes.iter().find(|node| node.id == *id).expect("every package is resolved");
+        let built = node
+            .deps
+            .iter()
+            .filter(|dep| dep.dep_kinds.iter().any(|k| k.kind != DependencyKind::Development));
+        open.extend(built.map(|dep| &dep.pkg));
+    }
+    seen.into_iter().map(|id| metadata[id].name.to_string()).collect()
+}
+
+/// Sockets, clocks and environment named in the code of a pure crate.
+pub(crate) fn impure_code(file: &File) -> Vec<String> {
+    let pure = PURE.iter().any(|(_, folder)| file.path.starts_with(&format!("{folder}src/")));
+    let Some(text) = file.text().filter(|_| pure && file.is_rust() && !file.is_test()) else {
+        return Vec::new();
+    };
+    Source::new(text)
+        .production()
+        .filter_map(|(number, line)| {
+            let word = words(line).map(|(_, word)| word).find(|word| IMPURE_WORDS.contains(word));
+            let found = word.or_else(|| IMPURE_PATHS.into_iter().find(|path| line.contains(path)))?;
+            Some(format!("{}:{number}: `{found}` in a pure crate", file.path))
+        })
+        .collect()
+}
+
+/// Dependencies of a member that do not take their version from the workspace table.
+pub(crate) fn versions_outside_the_table(file: &File) -> Vec<String> {
+    let member = file.path.ends_with("/Cargo.toml") && !file.path.starts_with("tests/fuzz/");
+    let Some(text) = file.text().filter(|_| member) else { return Vec::new() };
+    let mut in_dependencies = false;
+    let mut wrong = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        if line.starts_with('[') {
+            in_dependencies = line.ends_with("dependencies]");
+        } else if in_dependencies
+            && line.contains('=')
+            && !line.starts_with('#')
+            && !line.contains("workspace = true")
+        {
+            wrong.push(format!("{}:{}: takes no version from the workspace table", file.path, at + 1));
+        }
+    }
+    wrong
+}
+
+/// Entries of the workspace table that no member takes.
+pub(crate) fn unused_table_entries(files: &[File]) -> Vec<String> {
+    let text_of =
+        |path: &str| files.iter().find(|file| file.path == path).and_then(File::text).unwrap_or_default();
+    let taken: BTreeSet<&str> = files
+        .iter()
+        .filter(|file| file.path.ends_with("/Cargo.toml"))
+        .filter_map(File::text)
+        .flat_map(|text| text.lines().filter_map(|line| line.split_once(" = ").map(|(name, _)| name)))
+        .collect();
+    let (_, table) =
+        text_of("Cargo.toml").split_once("[workspace.dependencies]").expect("the root has the table");
+    let table = table.split_once("\n[").map_or(table, |(table, _)| table);
+    table
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once(" = ").map(|(name, _)| name))
+        .filter(|name| !taken.contains(name))
+        .map(|name| format!("Cargo.toml: nobody uses `{name}`"))
+        .collect()
+}
