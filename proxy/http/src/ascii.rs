@@ -1,0 +1,55 @@
+//! Byte classes of RFC 9110 section 5.6.2 and RFC 3986.
+
+/// `tchar` of RFC 9110 section 5.6.2.
+pub(crate) fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Optional white space taken off both ends.
+pub(crate) fn trim_ows(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// The members of a comma-separated list, trimmed; empty ones are left out (RFC 9110 section 5.6.1.2).
+pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(trim_ows).filter(|member| !member.is_empty())
+}
+
+/// A whole number in plain decimal digits without sign, spaces or superfluous zeros.
+pub(crate) fn decimal(value: &[u8]) -> Option<u64> {
+    /// More digits than this can overflow.
+    const DIGITS_MAX: usize = 19;
+    let canonical = value == b"0" || value.first().is_some_and(|first| (b'1'..=b'9').contains(first));
+    if !canonical || value.len() > DIGITS_MAX || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_canonical_decimal_number_is_read() {
+        assert_eq!(decimal(b"0"), Some(0));
+        assert_eq!(decimal(b"9999999999999999999"), Some(9_999_999_999_999_999_999));
+        for bad in
+            ["", "+5", "-5", "0x5", "5_0", "5 0", "5.0", "007", "00", "10000000000000000000", "\u{665}"]
+        {
+            assert_eq!(decimal(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_list_leaves_out_empty_members_and_white_space() {
+        let members: Vec<_> = list(b" a ,, \t,b\t, c d").collect();
+        assert_eq!(members, [b"a".as_slice(), b"b", b"c d"]);
+    }
+}

@@ -1,0 +1,100 @@
+use crate::{Framing, Head, Start, Version, h1::Upgrade};
+
+/// What a response says about the connection it is sent on (RFC 9112 section 9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// The connection closes after this message.
+    Close,
+    /// It stays open, which an HTTP/1.0 client has to be told.
+    KeepAlive(Version),
+}
+
+/// Writes a request head whose hop-by-hop fields are gone. `framing` decides whether a transfer coding is announced;
+/// a content length is among the fields as received. An upgrade is asked for where there is one.
+pub fn encode_request(head: &Head, framing: Framing, upgrade: Option<&Upgrade>, out: &mut Vec<u8>) {
+    out.reserve(head.block.len() + 64);
+    let line = head.line.of(&head.block);
+    if head.version == Version::Http11 && !line.is_empty() {
+        out.extend_from_slice(line);
+    } else {
+        out.extend_from_slice(head.method().0);
+        out.push(b' ');
+        out.extend_from_slice(head.target());
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+    }
+    head.write_fields(out);
+    if framing == Framing::Chunked {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    if let Some(upgrade) = upgrade {
+        encode_upgrade(upgrade.protocols(), out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a response head whose hop-by-hop fields are gone, for a client that may keep the connection.
+/// [`Framing::Close`] and [`Framing::Chunked`] become the chunked coding unless `client` speaks HTTP/1.0, for which
+/// the body ends with the connection. `upgrade` is the accepted protocol of a 101 response.
+pub fn encode_response(
+    head: &Head,
+    framing: Framing,
+    client: Version,
+    persistence: Persistence,
+    upgrade: Option<&[u8]>,
+    out: &mut Vec<u8>,
+) {
+    out.reserve(head.block.len() + 64);
+    let line = head.line.of(&head.block);
+    if head.version == Version::Http11 && !line.is_empty() {
+        out.extend_from_slice(line);
+    } else if let Start::Response(status) = head.start {
+        out.extend_from_slice(b"HTTP/1.1 ");
+        out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(head.target());
+        out.extend_from_slice(b"\r\n");
+    }
+    head.write_fields(out);
+    if matches!(framing, Framing::Chunked | Framing::Close) && client == Version::Http11 {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    match (upgrade, persistence) {
+        (Some(protocol), _) => encode_upgrade(protocol, out),
+        (None, Persistence::Close) => out.extend_from_slice(b"connection: close\r\n"),
+        (None, Persistence::KeepAlive(Version::Http10)) => {
+            out.extend_from_slice(b"connection: keep-alive\r\n")
+        }
+        (None, Persistence::KeepAlive(Version::Http11)) => {}
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn encode_upgrade(protocols: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"connection: upgrade\r\nupgrade: ");
+    out.extend_from_slice(protocols);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes one chunk. An empty one would end the body, so it is left out.
+pub fn encode_chunk(data: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    if data.is_empty() {
+        return;
+    }
+    let digits = (usize::BITS - data.len().leading_zeros()).div_ceil(4);
+    for place in (0..digits).rev() {
+        out.push(DIGITS.get((data.len() >> (4 * place)) & 0xf).copied().unwrap_or(b'0'));
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(data);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the end of a chunked body, with its trailer fields where there are any.
+pub fn encode_last_chunk(trailers: Option<&Head>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"0\r\n");
+    if let Some(trailers) = trailers {
+        trailers.write_fields(out);
+    }
+    out.extend_from_slice(b"\r\n");
+}

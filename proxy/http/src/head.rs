@@ -1,0 +1,308 @@
+use crate::{Error, Name, ascii};
+
+/// A range of [`Head`]'s block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+impl Span {
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        // A block is bounded by `Limits::head_bytes_max` and a few edits, so this never saturates.
+        let clamp = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { start: clamp(start), end: clamp(end) }
+    }
+
+    pub(crate) fn of(self, block: &[u8]) -> &[u8] {
+        block.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+}
+
+/// A request method: case-sensitive, any token (RFC 9110 section 9.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Method<'a>(pub &'a [u8]);
+
+impl Method<'_> {
+    pub fn is(self, name: &str) -> bool {
+        self.0 == name.as_bytes()
+    }
+
+    /// Whether a request that may have been received can be sent again (RFC 9110 section 9.2.2). Unknown methods
+    /// are taken for not idempotent.
+    pub fn is_idempotent(self) -> bool {
+        matches!(self.0, b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE")
+    }
+}
+
+/// The version that the peer wrote in its start line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    Http10,
+    #[default]
+    Http11,
+}
+
+/// The first line of a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// A trailer section has no start line.
+    #[default]
+    None,
+    Request,
+    /// The status code.
+    Response(u16),
+}
+
+/// One field line of a head: ranges into the head's block, valid only for that head.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    pub(crate) name: Span,
+    pub(crate) value: Span,
+    /// Where the line ends, after its CRLF. The line starts where its name does.
+    pub(crate) line_end: u32,
+    pub(crate) known: Name,
+    pub(crate) removed: bool,
+}
+
+impl Field {
+    pub fn known(&self) -> Name {
+        self.known
+    }
+}
+
+/// The head of a message (or a trailer section): its bytes as received in one block, and its fields as ranges into
+/// it. Edits append to the block and move ranges, so whatever is not edited is forwarded byte for byte.
+///
+/// A head is meant to be reused: [`Head::clear`] keeps the allocations.
+#[derive(Clone, Debug, Default)]
+pub struct Head {
+    pub(crate) block: Vec<u8>,
+    pub(crate) fields: Vec<Field>,
+    pub(crate) start: Start,
+    pub(crate) version: Version,
+    /// Method of a request.
+    pub(crate) method: Span,
+    /// Target of a request, reason of a response.
+    pub(crate) text: Span,
+    /// The start line with its CRLF; empty once an edit made the received one wrong.
+    pub(crate) line: Span,
+    /// The names that occur, a bit each.
+    pub(crate) names: u32,
+}
+
+// === impl Head ===
+
+impl Head {
+    pub fn clear(&mut self) {
+        let Self { block, fields, start, version, method, text, line, names } = self;
+        block.clear();
+        fields.clear();
+        *start = Start::None;
+        *version = Version::Http11;
+        (*method, *text, *line) = Default::default();
+        *names = 0;
+    }
+
+    pub fn start(&self) -> Start {
+        self.start
+    }
+
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The method of a request; empty for anything else.
+    pub fn method(&self) -> Method<'_> {
+        Method(self.method.of(&self.block))
+    }
+
+    /// The target of a request as it will be sent; for a response its reason phrase.
+    pub fn target(&self) -> &[u8] {
+        self.text.of(&self.block)
+    }
+
+    /// The status of a response, 0 for anything else.
+    pub fn status(&self) -> u16 {
+        match self.start {
+            Start::Response(status) => status,
+            Start::None | Start::Request => 0,
+        }
+    }
+
+    /// Bytes that this head holds, edits included.
+    pub fn bytes(&self) -> usize {
+        self.block.len()
+    }
+
+    /// All fields in wire order as (name, value). A removed field reads as an empty name, so that a position in
+    /// this iterator is an index for [`Head::remove`] and [`Head::replace`] whatever happened before.
+    pub fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
+        self.fields.iter().map(|field| match field.removed {
+            true => (&[][..], &[][..]),
+            false => (field.name.of(&self.block), field.value.of(&self.block)),
+        })
+    }
+
+    /// The values of all fields of that name, in wire order.
+    pub fn values(&self, name: Name) -> impl Iterator<Item = &[u8]> {
+        let occurs = self.names & bit(name) != 0;
+        let fields = if occurs { self.fields.as_slice() } else { &[] };
+        fields
+            .iter()
+            .filter(move |field| field.known == name && !field.removed)
+            .map(|field| field.value.of(&self.block))
+    }
+
+    /// The first value of that name.
+    pub fn value(&self, name: Name) -> Option<&[u8]> {
+        self.values(name).next()
+    }
+
+    /// Removes the field at `index`; one that is not there is none to remove.
+    pub fn remove(&mut self, index: usize) {
+        if let Some(field) = self.fields.get_mut(index) {
+            field.removed = true;
+        }
+    }
+
+    /// Removes every field of that name.
+    pub fn remove_all(&mut self, name: Name) {
+        if self.names & bit(name) == 0 {
+            return;
+        }
+        for field in self.fields.iter_mut().filter(|field| field.known == name) {
+            field.removed = true;
+        }
+    }
+
+    /// Replaces the value of the field at `index`, keeping its name as it was written and its place.
+    ///
+    /// # Errors
+    /// [`Error::Field`] when the value is not a field value (RFC 9110 section 5.5); the head is unchanged then.
+    pub fn replace(&mut self, index: usize, value: &[u8]) -> Result<(), Error> {
+        let Some(field) = self.fields.get(index) else { return Ok(()) };
+        let name = field.name.of(&self.block).to_vec();
+        let line = self.write_line(&name, value)?;
+        if let Some(field) = self.fields.get_mut(index) {
+            *field = line;
+        }
+        Ok(())
+    }
+
+    /// Appends a field.
+    ///
+    /// # Errors
+    /// [`Error::Field`] when name or value is not one (RFC 9110 section 5); the head is unchanged then.
+    pub fn append(&mut self, name: &[u8], value: &[u8]) -> Result<(), Error> {
+        let field = self.write_line(name, value)?;
+        self.fields.push(field);
+        Ok(())
+    }
+
+    /// Makes the request ask for another target; its start line is written anew when it is encoded.
+    pub(crate) fn set_target(&mut self, target: &[u8]) {
+        let start = self.block.len();
+        self.block.extend_from_slice(target);
+        self.text = Span::new(start, self.block.len());
+        self.line = Span::default();
+    }
+
+    /// Copies an earlier range of the block as the new target.
+    pub(crate) fn set_target_from(&mut self, from: usize, to: usize) {
+        self.text = Span::new(from, to);
+        self.line = Span::default();
+    }
+
+    fn write_line(&mut self, name: &[u8], value: &[u8]) -> Result<Field, Error> {
+        let value_ok = value.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f));
+        let trimmed = ascii::trim_ows(value).len() == value.len();
+        if name.is_empty() || !name.iter().all(|byte| ascii::is_tchar(*byte)) || !value_ok || !trimmed {
+            return Err(Error::Field);
+        }
+        let at = self.block.len();
+        self.block.extend_from_slice(name);
+        self.block.extend_from_slice(b": ");
+        self.block.extend_from_slice(value);
+        self.block.extend_from_slice(b"\r\n");
+        let value_start = at + name.len() + 2;
+        let known = Name::classify(name);
+        self.names |= bit(known);
+        Ok(Field {
+            name: Span::new(at, at + name.len()),
+            value: Span::new(value_start, value_start + value.len()),
+            line_end: Span::new(0, self.block.len()).end,
+            known,
+            removed: false,
+        })
+    }
+
+    /// Writes the lines of all fields that are kept. Lines that stand next to each other in the block are copied
+    /// together, so an unedited head costs one or two copies.
+    pub(crate) fn write_fields(&self, out: &mut Vec<u8>) {
+        let mut run = Span::default();
+        for field in self.fields.iter().filter(|field| !field.removed) {
+            if field.name.start != run.end {
+                out.extend_from_slice(run.of(&self.block));
+                run.start = field.name.start;
+            }
+            run.end = field.line_end;
+        }
+        out.extend_from_slice(run.of(&self.block));
+    }
+}
+
+/// The bit of a name in [`Head::names`].
+pub(crate) fn bit(name: Name) -> u32 {
+    1 << (name as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(head: &Head) -> String {
+        let mut out = Vec::new();
+        head.write_fields(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn edits_keep_the_place_of_what_they_do_not_touch() {
+        let mut head = Head::default();
+        for (name, value) in [("A", "1"), ("b", "2"), ("C", "3")] {
+            head.append(name.as_bytes(), value.as_bytes()).unwrap();
+        }
+        head.replace(1, b"two").unwrap();
+        head.remove(0);
+        head.append(b"d", b"4").unwrap();
+        assert_eq!(lines(&head), "b: two\r\nC: 3\r\nd: 4\r\n");
+        assert_eq!(head.pairs().count(), 4);
+        assert_eq!(head.pairs().next(), Some((&b""[..], &b""[..])));
+    }
+
+    #[test]
+    fn an_edit_cannot_inject_a_line() {
+        let mut head = Head::default();
+        for (name, value) in
+            [("a", "1\r\nb: 2"), ("a b", "1"), ("", "1"), ("a", "\0"), ("a", " x"), ("a:", "1")]
+        {
+            assert_eq!(
+                head.append(name.as_bytes(), value.as_bytes()),
+                Err(Error::Field),
+                "{name:?} {value:?}"
+            );
+        }
+        assert_eq!(lines(&head), "");
+    }
+
+    #[test]
+    fn known_names_are_found_after_an_append() {
+        let mut head = Head::default();
+        assert_eq!(head.value(Name::Host), None);
+        head.append(b"Host", b"a").unwrap();
+        assert_eq!(head.value(Name::Host), Some(&b"a"[..]));
+        head.remove_all(Name::Host);
+        assert_eq!(head.value(Name::Host), None);
+    }
+}
