@@ -1,0 +1,309 @@
+//! Label values: closed enums, one line per value. The text of a value is also what logs and response headers say.
+
+/// Defines enums whose variants carry the text of a label value; the doc line of a value goes to the reference page.
+macro_rules! labels {
+    ($($(#[doc = $doc:literal])+ $name:ident { $(#[doc = $help:literal] $variant:ident = $text:literal,)+ })+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $(#[doc = $help] $variant,)+ }
+
+        impl $name {
+            /// Every value, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+            pub(crate) const VALUES: &'static [(&'static str, &'static str)] = &[$(($text, $help),)+];
+
+            /// The text of this value in metrics, logs and headers.
+            #[must_use]
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+    )+};
+}
+
+labels! {
+    /// Which kind of listener took a connection.
+    ListenerKind {
+        /// the listener for redirected connections
+        Inbound = "inbound",
+        /// a listener declared with its own address
+        Explicit = "explicit",
+    }
+
+    /// Why a connection was closed before anything was read from it.
+    Refusal {
+        /// `connections_max` was reached
+        Limit = "limit",
+        /// the proxy is draining
+        Drain = "drain",
+        /// the connection came from this proxy itself
+        Loop = "loop",
+        /// the original destination could not be read, or is the proxy's own address
+        OriginalDestination = "orig-dst",
+    }
+
+    /// What the first bytes of a connection turned out to be.
+    Detected {
+        /// an HTTP/1 request line
+        Http1 = "http1",
+        /// the HTTP/2 preface
+        Http2 = "http2",
+        /// a TLS ClientHello, passed through
+        Tls = "tls",
+        /// anything else, passed through
+        Tcp = "tcp",
+        /// nothing decisive within `detect_timeout`, passed through
+        Timeout = "timeout",
+        /// the peer closed before it sent enough
+        Closed = "closed",
+    }
+
+    /// Where one request went.
+    SelectionLabel {
+        /// the local app or the baseline
+        Baseline = "baseline",
+        /// a fork
+        Override = "override",
+        /// refused by selection
+        Reject = "reject",
+        /// answered by the proxy before a selection was made
+        Local = "local",
+    }
+
+    /// The class of the final status that was sent downstream.
+    StatusClass {
+        /// 100–199, which includes 101 Switching Protocols
+        Informational = "1xx",
+        /// 200–299
+        Success = "2xx",
+        /// 300–399
+        Redirection = "3xx",
+        /// 400–499
+        ClientError = "4xx",
+        /// 500–599
+        ServerError = "5xx",
+        /// no final status was sent: the client left or the connection broke
+        Aborted = "none",
+    }
+
+    /// The carrier in which a routing key was found.
+    CarrierLabel {
+        /// a configured custom header
+        Header = "header",
+        /// a member of `baggage`
+        Baggage = "baggage",
+        /// a member of `tracestate`
+        Tracestate = "tracestate",
+        /// an `ot-baggage-` header
+        OtBaggage = "ot-baggage",
+        /// a `uberctx-` header
+        Uberctx = "uberctx",
+        /// a `baggage-` header
+        BaggageHeader = "baggage-header",
+        /// a legacy member name in any of these
+        Legacy = "legacy",
+        /// the host name, at a gateway
+        Host = "host",
+        /// a query parameter, at a gateway
+        Query = "query",
+        /// a cookie, at a gateway
+        Cookie = "cookie",
+        /// the fork's own key
+        Own = "own",
+        /// trace correlation
+        Trace = "trace",
+    }
+
+    /// How an attempt to connect upstream ended.
+    ConnectResult {
+        /// connected
+        Ok = "ok",
+        /// refused by the peer
+        Refused = "refused",
+        /// no answer within `connect_timeout`
+        Timeout = "timeout",
+        /// any other error: unreachable, out of descriptors
+        Error = "error",
+    }
+
+    /// Why a request was sent again.
+    RetryReason {
+        /// the connection could not be made
+        Connect = "connect",
+        /// a pooled connection turned out to be closed
+        Stale = "stale",
+        /// the upstream reset an idempotent request before it answered
+        Reset = "reset",
+    }
+
+    /// Which circuit breaker was open.
+    Breaker {
+        /// `upstream_connections_max`
+        Connections = "connections",
+        /// `upstream_pending_max`
+        Pending = "pending",
+        /// `upstream_requests_max`
+        Requests = "requests",
+    }
+
+    /// The named limit that was reached.
+    Limit {
+        /// `head_bytes_max`
+        HeadBytes = "head-bytes",
+        /// `fields_max`
+        Fields = "fields",
+        /// `target_bytes_max`
+        TargetBytes = "target-bytes",
+        /// `chunk_extension_bytes_max`
+        ChunkExtensionBytes = "chunk-extension-bytes",
+        /// `trailer_bytes_max`
+        TrailerBytes = "trailer-bytes",
+        /// `trailer_fields_max`
+        TrailerFields = "trailer-fields",
+        /// `informational_max`
+        Informational = "informational",
+        /// `drain_body_bytes_max`: the connection was closed instead of reading the rest of a refused body
+        DrainBodyBytes = "drain-body-bytes",
+        /// `connections_max`
+        Connections = "connections",
+        /// `upstream_idle_max`: an idle upstream connection was closed to make room
+        UpstreamIdle = "upstream-idle",
+        /// the descriptor limit of the process: accepting paused
+        Descriptors = "descriptors",
+    }
+
+    /// What a tunnel carries.
+    TunnelKind {
+        /// an upgraded HTTP/1 connection
+        WebSocket = "websocket",
+        /// a connection that is not HTTP
+        Tcp = "tcp",
+    }
+
+    /// Direction of bytes, as seen from this proxy's peers.
+    Direction {
+        /// read from downstream
+        DownstreamIn = "downstream-in",
+        /// written to downstream
+        DownstreamOut = "downstream-out",
+        /// read from upstream
+        UpstreamIn = "upstream-in",
+        /// written to upstream
+        UpstreamOut = "upstream-out",
+    }
+
+    /// What became of a new route table.
+    TableUpdate {
+        /// it is in force
+        Applied = "applied",
+        /// it was wrong; the last good one stays
+        Rejected = "rejected",
+    }
+
+    /// How a connection ended during a drain.
+    Closing {
+        /// after its last response
+        Graceful = "graceful",
+        /// cut at `drain_timeout`
+        Forced = "forced",
+    }
+
+    /// Why the proxy answered a request itself. The same text stands in `x-spurline-reason` and in the access log.
+    Reason {
+        /// the request line or a field line does not follow the grammar (RFC 9112 §3, §5)
+        MalformedHead = "malformed-head",
+        /// a request version other than 1.0 and 1.1 (RFC 9112 §2.3)
+        UnsupportedVersion = "unsupported-version",
+        /// a request target that is malformed or of the wrong form (RFC 9112 §3.2)
+        MalformedTarget = "malformed-target",
+        /// `Host` is missing, repeated, malformed or contradicts the target (RFC 9112 §3.2)
+        MalformedHost = "malformed-host",
+        /// an absolute target whose scheme is not served here (RFC 9110 §7.4)
+        UnsupportedScheme = "unsupported-scheme",
+        /// TRACE, CONNECT, PRI or another method that is not forwarded
+        MethodNotAllowed = "method-not-allowed",
+        /// `Content-Length` is malformed (RFC 9112 §6.2)
+        MalformedLength = "malformed-length",
+        /// more than one `Content-Length` (RFC 9112 §6.3)
+        RepeatedLength = "repeated-length",
+        /// `Content-Length` together with `Transfer-Encoding` (RFC 9112 §6.1)
+        LengthAndChunked = "length-and-chunked",
+        /// a transfer coding other than exactly one final `chunked` (RFC 9112 §6.1, §6.3)
+        UnsupportedTransferCoding = "unsupported-transfer-coding",
+        /// a name that other peers may read as a framing field, such as `content_length`
+        AmbiguousField = "ambiguous-field",
+        /// the chunked body does not follow the grammar (RFC 9112 §7.1)
+        MalformedChunk = "malformed-chunk",
+        /// a trailer section that does not follow the grammar or the limits (RFC 9112 §7.1.2)
+        MalformedTrailer = "malformed-trailer",
+        /// `Connection` is malformed or nominates a protected field (RFC 9110 §7.6.1)
+        ProtectedNominated = "protected-field-nominated",
+        /// an expectation other than `100-continue` (RFC 9110 §10.1.1)
+        ExpectationFailed = "expectation-failed",
+        /// an upgrade that is malformed or not supported (RFC 9110 §7.8)
+        UpgradeRefused = "upgrade-refused",
+        /// a protocol that this listener does not serve
+        UnsupportedProtocol = "unsupported-protocol",
+        /// the request passed through this proxy too often
+        LoopDetected = "loop-detected",
+        /// the head is larger than `head_bytes_max`
+        HeadTooLarge = "head-too-large",
+        /// more fields than `fields_max`
+        TooManyFields = "too-many-fields",
+        /// the target is longer than `target_bytes_max`
+        TargetTooLong = "target-too-long",
+        /// chunk extensions are longer than `chunk_extension_bytes_max`
+        ChunkExtensionsTooLong = "chunk-extensions-too-long",
+        /// the head did not arrive within `head_timeout`
+        HeadTimeout = "head-timeout",
+        /// the body paused longer than `body_idle_timeout`
+        BodyTimeout = "body-timeout",
+        /// the body ended before its announced length
+        BodyIncomplete = "body-incomplete",
+        /// a strict request with a routing key that the route table does not know
+        UnknownKey = "unknown-routing-key",
+        /// the fork has no endpoint that can be used
+        ForkUnavailable = "fork-unavailable",
+        /// the fork does not serve this port
+        PortNotMapped = "port-not-mapped",
+        /// two carriers hold different routing keys and `on_conflict` is `reject`
+        ConflictingKeys = "conflicting-routing-key",
+        /// the baseline has no endpoint
+        NoEndpoint = "no-endpoint",
+        /// a circuit breaker is open
+        Overflow = "overflow",
+        /// the upstream refused the connection or cannot be reached
+        ConnectFailed = "connect-failed",
+        /// no upstream connection within `connect_timeout`
+        ConnectTimeout = "connect-timeout",
+        /// no response head within `response_timeout`
+        ResponseTimeout = "response-timeout",
+        /// the request was not finished within `request_timeout`
+        RequestTimeout = "request-timeout",
+        /// the upstream closed or reset the connection before a response head
+        UpstreamReset = "upstream-reset",
+        /// the upstream's response violates HTTP
+        UpstreamMalformed = "upstream-malformed",
+        /// the upstream's head, trailers or informational responses are over a limit
+        UpstreamTooLarge = "upstream-too-large",
+        /// the proxy is draining
+        Draining = "draining",
+        /// the proxy broke a promise of its own
+        Internal = "internal",
+    }
+}
+
+impl StatusClass {
+    /// The class of an HTTP status code; anything outside 100–599 counts as [`StatusClass::Aborted`].
+    #[must_use]
+    pub const fn of(status: u16) -> Self {
+        match status / 100 {
+            1 => Self::Informational,
+            2 => Self::Success,
+            3 => Self::Redirection,
+            4 => Self::ClientError,
+            5 => Self::ServerError,
+            _ => Self::Aborted,
+        }
+    }
+}
