@@ -1,1 +1,28 @@
-fn main() {}
+//! `spurline-bench`: what one request and one idle connection cost in Spurline and in the proxies beside it.
+//!
+//! Everything runs on this machine over loopback: a backend and a load generator share one core, the proxy under
+//! test has another. Nothing here judges correctness beyond "every answer came from the right backend"; the suites
+//! in `tests/` do that.
+
+mod cli;
+mod host;
+mod http1;
+mod memory;
+mod peer;
+mod probe;
+mod process;
+mod relay;
+mod report;
+mod stats;
+mod work;
+mod wrk;
+
+use anyhow::Result;
+
+fn main() -> Result<()> {
+    match cli::parse()? {
+        cli::Task::Http1(options) => http1::run(&options),
+        cli::Task::Memory(options) => memory::run(&options),
+        cli::Task::Relay { listen, upstream } => relay::run(listen, upstream),
+    }
+}

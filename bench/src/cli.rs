@@ -1,0 +1,146 @@
+//! The command line. Only shapes are checked here; whether a peer is installed shows when it is started.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::peer::Peer;
+use crate::work::Traffic;
+
+/// What this process was asked to do.
+pub(crate) enum Task {
+    Http1(Http1Options),
+    Memory(MemoryOptions),
+    /// The measured floor; started by the other tasks as a process of its own so that it can be pinned.
+    Relay {
+        listen: SocketAddr,
+        upstream: SocketAddr,
+    },
+}
+
+/// CPU time per HTTP/1.1 keep-alive request.
+pub(crate) struct Http1Options {
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) rounds: u32,
+    pub(crate) seconds: u32,
+    pub(crate) connections: u32,
+    pub(crate) body_bytes: usize,
+    pub(crate) traffic: Traffic,
+    pub(crate) save: Option<PathBuf>,
+}
+
+/// Anonymous memory of an idle process and of an idle connection.
+pub(crate) struct MemoryOptions {
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) connections: u32,
+    pub(crate) save: Option<PathBuf>,
+}
+
+/// Reads the process arguments; prints help and exits on a usage error, as clap does.
+pub(crate) fn parse() -> Result<Task> {
+    let matches = command().get_matches();
+    match matches.subcommand() {
+        Some(("http1", m)) => Ok(Task::Http1(Http1Options {
+            peers: peers(m)?,
+            rounds: required(m, "rounds")?,
+            seconds: required(m, "seconds")?,
+            connections: required(m, "connections")?,
+            body_bytes: usize::from(required::<u16>(m, "body")?),
+            traffic: if m.get_flag("keyed") { Traffic::Keyed } else { Traffic::Unkeyed },
+            save: m.get_one("save").cloned(),
+        })),
+        Some(("memory", m)) => Ok(Task::Memory(MemoryOptions {
+            peers: peers(m)?,
+            connections: required(m, "connections")?,
+            save: m.get_one("save").cloned(),
+        })),
+        Some(("relay", m)) => {
+            Ok(Task::Relay { listen: required(m, "listen")?, upstream: required(m, "upstream")? })
+        }
+        _ => anyhow::bail!("a subcommand is required; see --help"),
+    }
+}
+
+fn required<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Result<T> {
+    matches.get_one::<T>(name).cloned().with_context(|| format!("--{name} is missing"))
+}
+
+fn peers(matches: &ArgMatches) -> Result<Vec<Peer>> {
+    Ok(matches.get_many::<Peer>("peers").context("--peers is missing")?.copied().collect())
+}
+
+fn command() -> Command {
+    Command::new("spurline-bench")
+        .about("CPU time per request and memory per connection, beside the proxies you know")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("http1")
+                .about("CPU time per HTTP/1.1 keep-alive request")
+                .arg(peers_arg("floor,spurline,spurline-1,haproxy,nginx"))
+                .arg(count("rounds", "9", "interleaved rounds; each measures every peer once"))
+                .arg(count("seconds", "3", "length of one measurement, after one second of warm-up"))
+                .arg(count("connections", "64", "keep-alive connections of the load generator"))
+                .arg(
+                    Arg::new("body")
+                        .long("body")
+                        .default_value("13")
+                        .value_parser(value_parser!(u16).range(1..=3500))
+                        .help("bytes of the response body"),
+                )
+                .arg(
+                    Arg::new("keyed")
+                        .long("keyed")
+                        .action(ArgAction::SetTrue)
+                        .help("send the routing key of a fork (the last key of the table)"),
+                )
+                .arg(save_arg()),
+        )
+        .subcommand(
+            Command::new("memory")
+                .about("Memory of an idle process and of an idle keep-alive connection")
+                .arg(peers_arg("spurline,spurline-1,haproxy,nginx"))
+                .arg(count("connections", "5000", "idle connections to hold open"))
+                .arg(save_arg()),
+        )
+        .subcommand(
+            Command::new("relay")
+                .hide(true)
+                .arg(Arg::new("listen").long("listen").required(true).value_parser(value_parser!(SocketAddr)))
+                .arg(
+                    Arg::new("upstream")
+                        .long("upstream")
+                        .required(true)
+                        .value_parser(value_parser!(SocketAddr)),
+                ),
+        )
+}
+
+fn peers_arg(default: &'static str) -> Arg {
+    Arg::new("peers")
+        .long("peers")
+        .default_value(default)
+        .value_delimiter(',')
+        .value_parser(Peer::parse)
+        .help("what to measure: floor, spurline, spurline-1, haproxy, nginx")
+}
+
+fn count(name: &'static str, default: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .default_value(default)
+        .value_parser(value_parser!(u32).range(1..=100_000))
+        .help(help)
+}
+
+fn save_arg() -> Arg {
+    Arg::new("save")
+        .long("save")
+        .value_name("DIR")
+        .num_args(0..=1)
+        .default_missing_value("bench/results")
+        .value_parser(value_parser!(PathBuf))
+        .help("write the figures as JSON into DIR")
+}

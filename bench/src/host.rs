@@ -1,0 +1,102 @@
+//! This machine: which cores do what, free ports, descriptor limit, and the versions a figure belongs to.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::Serialize;
+
+/// The proxy under test has this core to itself, apart from what the machine does besides.
+pub(crate) const PROXY_CORE: usize = 0;
+/// The load generator and the backends share this one.
+pub(crate) const LOAD_CORE: usize = 1;
+
+/// Ports below the usual ephemeral range, so that no outgoing connection can take one first.
+const PORTS: std::ops::Range<u16> = 20_000..30_000;
+
+/// What a figure was measured on and with.
+#[derive(Debug, Serialize)]
+pub(crate) struct Versions {
+    pub(crate) cpu: String,
+    pub(crate) kernel: String,
+    /// The commit of the work tree the bench ran in; `-dirty` when it held changes.
+    pub(crate) commit: String,
+    pub(crate) spurline: String,
+    pub(crate) haproxy: String,
+    pub(crate) nginx: String,
+    pub(crate) wrk: String,
+}
+
+impl Versions {
+    /// Reads what is there; what is not installed is named so.
+    pub(crate) fn read() -> Self {
+        let cpu_info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpu_info.lines().find(|line| line.starts_with("model name"));
+        let spurline = spurline_proxy().map(|path| path.display().to_string()).unwrap_or_default();
+        Self {
+            cpu: model.and_then(|line| line.split_once(": ")).map_or("unknown", |(_, name)| name).to_owned(),
+            kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+            commit: first_line("git", &["describe", "--always", "--dirty", "--abbrev=12"]),
+            spurline: first_line(&spurline, &["--version"]),
+            haproxy: first_line("haproxy", &["-v"]),
+            nginx: first_line("nginx", &["-v"]),
+            wrk: first_line("wrk", &["--version"]),
+        }
+    }
+}
+
+/// The release binary to measure: `SPURLINE_PROXY`, or the one built beside this one.
+pub(crate) fn spurline_proxy() -> Result<PathBuf> {
+    let path = match std::env::var_os("SPURLINE_PROXY") {
+        Some(path) => PathBuf::from(path),
+        None => std::env::current_exe()?.with_file_name("spurline-proxy"),
+    };
+    if !path.is_file() {
+        bail!("{} is missing; build it: cargo build --release -p spurline-proxy", path.display());
+    }
+    Ok(path)
+}
+
+/// Refuses to measure what would say nothing: a debug build, or one core for everything.
+pub(crate) fn check() -> Result<()> {
+    if cfg!(debug_assertions) {
+        bail!("this is a debug build; measure with: cargo run --release -p spurline-bench");
+    }
+    if std::thread::available_parallelism()?.get() <= LOAD_CORE {
+        bail!("two cores are needed: one for the proxy, one for the load");
+    }
+    Ok(())
+}
+
+/// Raises this process's descriptor limit, which the peers inherit.
+pub(crate) fn allow_descriptors(needed: u64) -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.maximum.is_some_and(|maximum| maximum < needed) {
+        bail!("{needed} descriptors are needed; raise the hard limit: ulimit -Hn {needed}");
+    }
+    if limit.current.is_some_and(|current| current < needed) {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: limit.maximum })?;
+    }
+    Ok(())
+}
+
+/// `COUNT` different loopback addresses nobody listens on.
+pub(crate) fn free_addresses<const COUNT: usize>() -> Result<[SocketAddr; COUNT]> {
+    let listeners: Vec<TcpListener> =
+        PORTS.filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()).take(COUNT).collect();
+    let addresses: Vec<SocketAddr> =
+        listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+    addresses.try_into().ok().context("no free port on loopback")
+}
+
+/// The first line a command prints, on either stream; some print their version on the second.
+fn first_line(program: &str, args: &[&str]) -> String {
+    let Ok(output) = Command::new(program).args(args).output() else {
+        return "not found".to_owned();
+    };
+    let text = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned()
+}

@@ -1,0 +1,171 @@
+//! One peer as a tree of operating-system processes: started pinned, measured through `/proc`, killed on drop.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A running process and its descendants (nginx does its work in a child of what was started).
+pub(crate) struct Running {
+    child: Child,
+    name: String,
+    log: PathBuf,
+}
+
+/// Memory of a process tree, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    pub(crate) resident_bytes: u64,
+    pub(crate) anonymous_bytes: u64,
+}
+
+impl Running {
+    /// Starts `command` on one core with its output in `dir`.
+    ///
+    /// `setpriv` makes the kernel end the process with this one, even when this one is killed; `taskset` pins it.
+    /// Both replace themselves by the command, so that the process started is the process measured.
+    pub(crate) fn start(name: &str, core: usize, command: &Command, dir: &Path) -> Result<Self> {
+        let log = dir.join(format!("{name}.log"));
+        let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
+        let mut pinned = Command::new("setpriv");
+        pinned
+            .args(["--pdeathsig", "TERM", "taskset", "--cpu-list", &core.to_string()])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            // Out of the terminal's group: an interrupt ends this process, and the kernel then ends the child.
+            .process_group(0);
+        let child =
+            pinned.spawn().with_context(|| format!("start {name}: setpriv and taskset (util-linux)"))?;
+        Ok(Self { child, name: name.to_owned(), log })
+    }
+
+    /// An error with the end of the process's log if it is no longer running.
+    pub(crate) fn check_alive(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("{} ended ({status}):\n{}", self.name, self.log_tail());
+        }
+        Ok(())
+    }
+
+    /// The last lines of the process's output.
+    pub(crate) fn log_tail(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let skipped = lines.len().saturating_sub(15);
+        lines.into_iter().skip(skipped).collect::<Vec<_>>().join("\n")
+    }
+
+    /// User and system time of the whole tree so far, exited threads included, exited processes not.
+    pub(crate) fn cpu_time(&self) -> Result<Duration> {
+        let ticks_per_second = rustix::param::clock_ticks_per_second();
+        let mut ticks = 0;
+        for pid in tree(self.child.id()) {
+            ticks += read_stat(pid).with_context(|| format!("{}: process {pid} is gone", self.name))?.ticks;
+        }
+        Ok(Duration::from_secs(ticks) / u32::try_from(ticks_per_second)?)
+    }
+
+    /// Resident and anonymous memory of the whole tree. Pages shared between its processes count once per process.
+    pub(crate) fn memory(&self) -> Result<Memory> {
+        let mut total = Memory::default();
+        for pid in tree(self.child.id()) {
+            let status = fs::read_to_string(format!("/proc/{pid}/status"))
+                .with_context(|| format!("{}: process {pid} is gone", self.name))?;
+            total.resident_bytes += status_bytes(&status, "VmRSS:")?;
+            total.anonymous_bytes += status_bytes(&status, "RssAnon:")?;
+        }
+        Ok(total)
+    }
+}
+
+impl Drop for Running {
+    /// Kills the tree, parent first so that it cannot start a child again. A measured peer has nothing to drain.
+    fn drop(&mut self) {
+        for pid in tree(self.child.id()) {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            if let Some(Err(error)) = pid.map(|pid| kill_process(pid, Signal::KILL)) {
+                eprintln!("{}: kill: {error}", self.name);
+            }
+        }
+        if let Err(error) = self.child.wait() {
+            eprintln!("{}: wait: {error}", self.name);
+        }
+    }
+}
+
+/// What is needed of `/proc/<pid>/stat` (proc_pid_stat(5)).
+#[derive(Debug, PartialEq)]
+struct Stat {
+    parent: u32,
+    /// `utime` + `stime`, in clock ticks.
+    ticks: u64,
+}
+
+/// `root` and everything that descends from it, parents before children.
+fn tree(root: u32) -> Vec<u32> {
+    let all: Vec<(u32, u32)> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, read_stat(pid).ok()?.parent)))
+        .collect();
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(all.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| pid));
+        next += 1;
+    }
+    found
+}
+
+fn read_stat(pid: u32) -> Result<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    parse_stat(&text).with_context(|| format!("/proc/{pid}/stat has an unknown form"))
+}
+
+fn parse_stat(text: &str) -> Option<Stat> {
+    // The second field is the command name in parentheses and may itself hold spaces and parentheses.
+    let (_, after_name) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = after_name.split_ascii_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    Some(Stat { parent: u32::try_from(number(1)?).ok()?, ticks: number(11)? + number(12)? })
+}
+
+fn status_bytes(status: &str, field: &str) -> Result<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+    let kibibytes: u64 = line
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .with_context(|| format!("{field} is missing from the process status"))?;
+    Ok(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_name_with_parentheses_does_not_shift_the_fields() {
+        let text = "42 (odd) name)) S 7 42 42 0 -1 4194304 1 2 3 4 150 50 9 9 20 0 1 0 100 0 0";
+        assert_eq!(parse_stat(text), Some(Stat { parent: 7, ticks: 200 }));
+    }
+
+    #[test]
+    fn memory_fields_are_read_in_bytes() {
+        assert_eq!(status_bytes("VmRSS:\t    1024 kB\nRssAnon:\t 12 kB\n", "RssAnon:").unwrap(), 12 * 1024);
+        assert!(status_bytes("VmRSS:\t 1 kB\n", "RssAnon:").is_err());
+    }
+
+    #[test]
+    fn the_tree_of_this_process_begins_with_itself() {
+        assert_eq!(tree(std::process::id()).first(), Some(&std::process::id()));
+    }
+}

@@ -1,0 +1,68 @@
+//! Order statistics of a handful of samples. No means: one descheduled round must not move a figure.
+
+use serde::Serialize;
+
+/// Median and spread of a set of samples, in the samples' own unit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) median: f64,
+    /// Median absolute deviation from the median.
+    pub(crate) mad: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+impl Summary {
+    /// `None` without samples.
+    pub(crate) fn of(samples: &[f64]) -> Option<Self> {
+        let median = median(samples)?;
+        let deviations: Vec<f64> = samples.iter().map(|sample| (sample - median).abs()).collect();
+        Some(Self {
+            median,
+            mad: self::median(&deviations)?,
+            min: samples.iter().copied().reduce(f64::min)?,
+            max: samples.iter().copied().reduce(f64::max)?,
+        })
+    }
+}
+
+/// The middle sample, or the mean of the two middle ones; `None` without samples.
+pub(crate) fn median(samples: &[f64]) -> Option<f64> {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let upper = *sorted.get(sorted.len() / 2)?;
+    if sorted.len() % 2 == 1 {
+        return Some(upper);
+    }
+    let lower = *sorted.get(sorted.len() / 2 - 1)?;
+    Some((lower + upper) / 2.0)
+}
+
+/// The median of `samples[i] / base[i]`: samples of one round are compared with each other, so that a slow phase
+/// of the machine touches both sides of a ratio.
+pub(crate) fn paired_ratio(samples: &[f64], base: &[f64]) -> Option<f64> {
+    let ratios: Vec<f64> = samples.iter().zip(base).map(|(sample, base)| sample / base).collect();
+    median(&ratios)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn median_of_an_even_count_is_between_the_two_middle_samples() {
+        assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
+        assert_eq!(median(&[]), None);
+    }
+
+    #[test]
+    fn one_outlier_moves_the_maximum_and_nothing_else() {
+        let summary = Summary::of(&[10.0, 11.0, 10.0, 9.0, 90.0]).unwrap();
+        assert_eq!(summary, Summary { median: 10.0, mad: 1.0, min: 9.0, max: 90.0 });
+    }
+
+    #[test]
+    fn a_slow_round_does_not_move_a_paired_ratio() {
+        assert_eq!(paired_ratio(&[5.0, 50.0, 5.0], &[10.0, 100.0, 10.0]), Some(0.5));
+    }
+}
