@@ -110,6 +110,11 @@ fn every_test_that_holds_an_invariant_exists() {
     assert_none(&rules::missing_tests(&tree::files()));
 }
 
+#[test]
+fn every_reason_is_explained() {
+    assert_none(&rules::unexplained_reasons(&tree::files()));
+}
+
 // === The checkers ===
 
 #[test]
@@ -226,4 +231,14 @@ fn a_broken_link_is_caught() {
 fn a_test_that_is_named_but_missing_is_caught() {
     let page = file("ARCHITECTURE.md", "held by `a_is_b()` and `b_is_c()`, see `other`\n");
     assert_eq!(rules::missing_tests(&[page, file("a.rs", "fn a_is_b() {}\n")]).len(), 1);
+}
+
+#[test]
+fn an_unexplained_reason_is_caught() {
+    let labels = "    Reason {\n        /// Why.\n        A = \"first\",\n        /// Why.\n        B = \"second\",\n    }\n    Other {\n        C = \"third\",\n    }\n";
+    let files = [
+        file("proxy/telemetry/src/metrics/labels.rs", &format!("\n{labels}")),
+        file("docs/guide/operations.md", "| `first` | why |\n"),
+    ];
+    assert_eq!(rules::unexplained_reasons(&files), ["docs/guide/operations.md: does not explain `second`"]);
 }

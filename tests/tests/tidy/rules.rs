@@ -145,6 +145,23 @@ pub(crate) fn missing_tests(files: &[File]) -> Vec<String> {
         .collect()
 }
 
+/// Reasons of local replies that the operators' page does not explain.
+pub(crate) fn unexplained_reasons(files: &[File]) -> Vec<String> {
+    let text_of =
+        |path: &str| files.iter().find(|file| file.path == path).and_then(File::text).unwrap_or_default();
+    let page = text_of("docs/guide/operations.md");
+    let (_, reasons) = text_of("proxy/telemetry/src/metrics/labels.rs")
+        .split_once("\n    Reason {")
+        .expect("the table of label values has the reasons");
+    reasons
+        .lines()
+        .take_while(|line| *line != "    }")
+        .filter_map(|line| line.split('"').nth(1))
+        .filter(|reason| !page.contains(&format!("`{reason}`")))
+        .map(|reason| format!("docs/guide/operations.md: does not explain `{reason}`"))
+        .collect()
+}
+
 /// Resolves `.` and `..` in a path of the tree.
 fn normal(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
