@@ -1,18 +1,9 @@
-/// Whose fault a refused message is, as far as the codec can tell: it decides between a 4xx and a 502.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The message breaks the specification or one of our rules on top of it.
-    Malformed,
-    /// The message is larger than a limit.
-    TooLarge,
-    /// The message asks for something that this proxy does not do.
-    Unsupported,
-}
-
 /// Why a message was refused. The connection it came on cannot be used any further.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Error {
+    /// A name such as `content_length`, which some servers read as the field that frames the message.
+    #[error("field name reads as a framing field to some servers")]
+    AmbiguousField,
     #[error("authority is missing, repeated or not a valid host and port")]
     Authority,
     #[error("chunk is malformed")]
@@ -21,10 +12,10 @@ pub enum Error {
     ChunkExtensions,
     #[error("connection option is malformed, too many, or nominates a field that must be forwarded")]
     ConnectionOption,
-    #[error("CONNECT is not served")]
-    Connect,
-    #[error("content length is repeated or not a plain decimal number")]
+    #[error("content length is not a plain decimal number")]
     ContentLength,
+    #[error("content length is repeated")]
+    ContentLengthRepeated,
     #[error("expectation is not 100-continue")]
     Expectation,
     #[error("field is malformed")]
@@ -35,10 +26,10 @@ pub enum Error {
     HeadTooLarge,
     #[error("line does not end in CRLF")]
     LineEnd,
-    #[error("method is malformed")]
-    Method,
     #[error("method is not served")]
-    MethodUnsupported,
+    Method,
+    #[error("scheme is not served on this connection")]
+    Scheme,
     #[error("start line is malformed")]
     StartLine,
     #[error("status is not between 100 and 599")]
@@ -47,6 +38,10 @@ pub enum Error {
     Target,
     #[error("request target exceeds the limit")]
     TargetTooLarge,
+    #[error("head has more fields than the limit")]
+    TooManyFields,
+    #[error("trailer section is malformed")]
+    Trailer,
     #[error("trailer section exceeds the limit")]
     TrailersTooLarge,
     #[error("transfer coding is not exactly one chunked")]
@@ -62,61 +57,17 @@ pub enum Error {
 }
 
 impl Error {
-    pub fn fault(self) -> Fault {
-        match self {
-            Self::HeadTooLarge | Self::TargetTooLarge | Self::TrailersTooLarge | Self::ChunkExtensions => {
-                Fault::TooLarge
-            }
-            Self::Connect
-            | Self::MethodUnsupported
-            | Self::Version
-            | Self::Expectation
-            | Self::UpgradeVersion => Fault::Unsupported,
-            _ => Fault::Malformed,
-        }
-    }
-
     /// The status of the answer to a request that failed like this (RFC 9110 section 15).
     pub fn status(self) -> u16 {
         match self {
-            Self::HeadTooLarge | Self::TrailersTooLarge => 431,
             Self::ChunkExtensions => 413,
-            Self::TargetTooLarge => 414,
-            Self::Connect => 405,
-            Self::MethodUnsupported => 501,
-            Self::Version => 505,
             Self::Expectation => 417,
+            Self::HeadTooLarge | Self::TooManyFields | Self::TrailersTooLarge => 431,
+            Self::Method => 405,
+            Self::TargetTooLarge => 414,
             Self::UpgradeVersion => 426,
+            Self::Version => 505,
             _ => 400,
-        }
-    }
-
-    /// A short name for logs, metrics and the reason field of local replies. The set is closed.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Authority => "bad-authority",
-            Self::Chunk => "bad-chunk",
-            Self::ChunkExtensions => "chunk-extensions-too-large",
-            Self::ConnectionOption => "bad-connection-option",
-            Self::Connect => "connect-not-served",
-            Self::ContentLength => "bad-content-length",
-            Self::Expectation => "bad-expectation",
-            Self::Field => "bad-field",
-            Self::Framing => "ambiguous-framing",
-            Self::HeadTooLarge => "head-too-large",
-            Self::LineEnd => "bad-line-end",
-            Self::Method => "bad-method",
-            Self::MethodUnsupported => "method-not-served",
-            Self::StartLine => "bad-start-line",
-            Self::Status => "bad-status",
-            Self::Target => "bad-target",
-            Self::TargetTooLarge => "target-too-large",
-            Self::TrailersTooLarge => "trailers-too-large",
-            Self::TransferCoding => "bad-transfer-coding",
-            Self::Truncated => "truncated",
-            Self::Upgrade => "bad-upgrade",
-            Self::UpgradeVersion => "bad-websocket-version",
-            Self::Version => "bad-version",
         }
     }
 }

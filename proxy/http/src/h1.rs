@@ -12,7 +12,9 @@ mod trailers;
 mod upgrade;
 
 pub use body::BodyDecoder;
-pub use encode::{Persistence, encode_chunk, encode_last_chunk, encode_request, encode_response};
+pub use encode::{
+    Persistence, ResponseEncoding, encode_chunk, encode_last_chunk, encode_request, encode_response,
+};
 pub use request::{RequestHead, read_request};
 pub use response::{ResponseHead, read_response};
 pub use upgrade::{Upgrade, accepts_upgrade, requested_upgrade};

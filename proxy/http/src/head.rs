@@ -200,6 +200,12 @@ impl Head {
         Ok(())
     }
 
+    /// Appends a field whose name and value are ours, and so known to be well-formed.
+    pub(crate) fn append_own(&mut self, name: &'static str, value: &'static str) {
+        let appended = self.append(name.as_bytes(), value.as_bytes());
+        debug_assert!(appended.is_ok(), "{name}: {value} is not a field");
+    }
+
     /// Makes the request ask for another target; its start line is written anew when it is encoded.
     pub(crate) fn set_target(&mut self, target: &[u8]) {
         let start = self.block.len();

@@ -11,66 +11,23 @@ pub struct ConnectionOptions {
     pub upgrade: bool,
 }
 
-/// Removes the fields that are meant for one hop only and those that `Connection` nominates, and returns the options
-/// that were there. To be called after the routing key has been read: what a peer nominates cannot change where its
-/// request goes.
+/// Reads the connection options and removes the fields that they nominate. To be called after the routing key has
+/// been read: what a peer nominates cannot change where its request goes.
 ///
 /// `is_protected` names the fields that a peer must not be able to remove: the carriers of routing keys,
 /// `authorization` and the like. A nomination of one of these, or of a field that frames the message, is refused
-/// (RFC 9110: fields that are intended for the recipient MUST NOT be nominated).
-///
-/// `TE: trailers` is kept, with its nomination; `Transfer-Encoding` goes, for the encoder writes its own.
+/// (RFC 9110: fields that are intended for all recipients MUST NOT be nominated).
 ///
 /// # Errors
 /// [`Error::ConnectionOption`]; the head may have lost some of its fields then and must not be forwarded.
-pub fn remove_hop_by_hop(
+pub fn connection_options(
     head: &mut Head,
     is_protected: impl Fn(&[u8]) -> bool,
 ) -> Result<ConnectionOptions, Error> {
     let mut options = ConnectionOptions::default();
-    if head.names & HOP_BY_HOP == 0 {
+    if head.names & bit(Name::Connection) == 0 {
         return Ok(options);
     }
-    if head.names & bit(Name::Connection) != 0 {
-        options = take_options(head, is_protected)?;
-    }
-    let trailers = head.values(Name::Te).any(|te| ascii::list(te).any(|coding| coding == b"trailers"));
-    for field in head.fields.iter_mut().filter(|field| HOP_BY_HOP & bit(field.known) != 0) {
-        field.removed = true;
-    }
-    if trailers {
-        head.append(b"te", b"trailers")?;
-        head.append(b"connection", b"te")?;
-    }
-    Ok(options)
-}
-
-const HOP_BY_HOP: u32 = {
-    const NAMES: [Name; 9] = [
-        Name::Connection,
-        Name::Http2Settings,
-        Name::KeepAlive,
-        Name::ProxyAuthenticate,
-        Name::ProxyAuthorization,
-        Name::ProxyConnection,
-        Name::Te,
-        Name::TransferEncoding,
-        Name::Upgrade,
-    ];
-    let mut bits = 0;
-    let mut i = 0;
-    while i < NAMES.len() {
-        #[expect(clippy::indexing_slicing, reason = "evaluated when compiled, within bounds")]
-        {
-            bits |= 1 << (NAMES[i] as u32);
-        }
-        i += 1;
-    }
-    bits
-};
-
-fn take_options(head: &mut Head, is_protected: impl Fn(&[u8]) -> bool) -> Result<ConnectionOptions, Error> {
-    let mut options = ConnectionOptions::default();
     let mut count = 0;
     let Head { fields, block, .. } = head;
     for at in 0..fields.len() {
@@ -98,6 +55,46 @@ fn take_options(head: &mut Head, is_protected: impl Fn(&[u8]) -> bool) -> Result
     }
     Ok(options)
 }
+
+/// Removes the fields that are meant for one hop only. `TE: trailers` is kept, with its nomination;
+/// `Transfer-Encoding` goes, for the encoder writes its own.
+pub fn remove_hop_by_hop(head: &mut Head) {
+    if head.names & HOP_BY_HOP == 0 {
+        return;
+    }
+    let trailers = head.values(Name::Te).any(|te| ascii::list(te).any(|coding| coding == b"trailers"));
+    for field in head.fields.iter_mut().filter(|field| HOP_BY_HOP & bit(field.known) != 0) {
+        field.removed = true;
+    }
+    if trailers {
+        head.append_own("te", "trailers");
+        head.append_own("connection", "te");
+    }
+}
+
+const HOP_BY_HOP: u32 = {
+    const NAMES: [Name; 9] = [
+        Name::Connection,
+        Name::Http2Settings,
+        Name::KeepAlive,
+        Name::ProxyAuthenticate,
+        Name::ProxyAuthorization,
+        Name::ProxyConnection,
+        Name::Te,
+        Name::TransferEncoding,
+        Name::Upgrade,
+    ];
+    let mut bits = 0;
+    let mut i = 0;
+    while i < NAMES.len() {
+        #[expect(clippy::indexing_slicing, reason = "evaluated when compiled, within bounds")]
+        {
+            bits |= 1 << (NAMES[i] as u32);
+        }
+        i += 1;
+    }
+    bits
+};
 
 /// Names whose removal would change what a message means to the next peer.
 fn may_nominate(option: &[u8]) -> bool {
@@ -143,7 +140,8 @@ mod tests {
             ("HTTP2-Settings", "AAA"),
             ("Transfer-Encoding", "chunked"),
         ]);
-        let options = remove_hop_by_hop(&mut head, |_| false).unwrap();
+        let options = connection_options(&mut head, |_| false).unwrap();
+        remove_hop_by_hop(&mut head);
         assert_eq!(options, ConnectionOptions { close: true, ..Default::default() });
         assert_eq!(kept(&head), "X-Bar: 2\r\n");
     }
@@ -151,7 +149,8 @@ mod tests {
     #[test]
     fn te_trailers_is_kept_with_its_nomination() {
         let mut head = head(&[("te", "gzip, trailers"), ("connection", "TE")]);
-        remove_hop_by_hop(&mut head, |_| false).unwrap();
+        connection_options(&mut head, |_| false).unwrap();
+        remove_hop_by_hop(&mut head);
         assert_eq!(kept(&head), "te: trailers\r\nconnection: te\r\n");
     }
 
@@ -159,7 +158,7 @@ mod tests {
     fn protected_and_framing_fields_cannot_be_nominated() {
         for option in ["baggage", "Host", "content-length", "Transfer-Encoding", "expect"] {
             let mut head = head(&[("connection", option), ("baggage", "a=b")]);
-            let outcome = remove_hop_by_hop(&mut head, |name| name.eq_ignore_ascii_case(b"baggage"));
+            let outcome = connection_options(&mut head, |name| name.eq_ignore_ascii_case(b"baggage"));
             assert_eq!(outcome, Err(Error::ConnectionOption), "{option}");
         }
     }
@@ -167,13 +166,13 @@ mod tests {
     #[test]
     fn a_list_of_ten_thousand_options_is_refused() {
         let mut head = head(&[("connection", &"a,".repeat(10_000))]);
-        assert_eq!(remove_hop_by_hop(&mut head, |_| false), Err(Error::ConnectionOption));
+        assert_eq!(connection_options(&mut head, |_| false), Err(Error::ConnectionOption));
     }
 
     #[test]
     fn close_on_any_line_counts_even_if_a_later_line_says_keep_alive() {
         let mut head = head(&[("connection", "close"), ("connection", "keep-alive")]);
-        let options = remove_hop_by_hop(&mut head, |_| false).unwrap();
+        let options = connection_options(&mut head, |_| false).unwrap();
         assert!(options.close && options.keep_alive);
     }
 }

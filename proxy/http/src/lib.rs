@@ -20,9 +20,9 @@ mod target;
 pub mod h1;
 
 pub use authority::authority_is_valid;
-pub use error::{Error, Fault};
+pub use error::Error;
 pub use head::{Field, Head, Method, Start, Version};
-pub use hop::{ConnectionOptions, remove_hop_by_hop};
+pub use hop::{ConnectionOptions, connection_options, remove_hop_by_hop};
 pub use limits::Limits;
 pub use name::Name;
 pub use target::{TargetForm, target_form};

@@ -23,7 +23,7 @@ pub fn target_form(method: Method<'_>, target: &[u8]) -> Result<TargetForm, Erro
     if method.is("CONNECT") {
         // A valid authority-form is refused for what it asks, anything else for how it asks.
         let valid = memchr::memchr(b':', target).is_some() && authority_is_valid(target);
-        return Err(if valid { Error::Connect } else { Error::Target });
+        return Err(if valid { Error::Method } else { Error::Target });
     }
     match target {
         [b'/', ..] => Ok(TargetForm::Origin),
@@ -34,10 +34,13 @@ pub fn target_form(method: Method<'_>, target: &[u8]) -> Result<TargetForm, Erro
 
 fn absolute(target: &[u8]) -> Result<TargetForm, Error> {
     const SCHEME: &[u8] = b"http://";
-    let (scheme, rest) = target.split_at_checked(SCHEME.len()).ok_or(Error::Target)?;
-    if !scheme.eq_ignore_ascii_case(SCHEME) {
-        return Err(Error::Target);
-    }
+    let Some((scheme, rest)) =
+        target.split_at_checked(SCHEME.len()).filter(|(s, _)| s.eq_ignore_ascii_case(SCHEME))
+    else {
+        let other = memchr::memmem::find(target, b"://").is_some_and(|at| at > 0);
+        return Err(if other { Error::Scheme } else { Error::Target });
+    };
+    debug_assert_eq!(scheme.len(), SCHEME.len());
     let length = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
     let authority = rest.get(..length).unwrap_or_default();
     if !authority_is_valid(authority) {
@@ -91,7 +94,7 @@ mod tests {
         assert_eq!(form("OPTIONS", "*"), Ok(TargetForm::Asterisk));
         assert_eq!(form("GET", "http://a:80/p?q"), Ok(TargetForm::Absolute { authority: (7, 11), path: 11 }));
         assert_eq!(form("GET", "HTTP://a"), Ok(TargetForm::Absolute { authority: (7, 8), path: 8 }));
-        assert_eq!(form("CONNECT", "a:443"), Err(Error::Connect));
+        assert_eq!(form("CONNECT", "a:443"), Err(Error::Method));
     }
 
     #[test]
@@ -132,7 +135,7 @@ mod tests {
             assert!(form("GET", target).is_err(), "{target}");
         }
         for target in ["/", "host", "host:", "a@b:443"] {
-            assert!(matches!(form("CONNECT", target), Err(Error::Target | Error::Connect)), "{target}");
+            assert!(matches!(form("CONNECT", target), Err(Error::Target | Error::Method)), "{target}");
         }
         assert_eq!(form("OPTIONS", "*/test"), Err(Error::Target));
     }

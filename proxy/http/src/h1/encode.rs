@@ -6,7 +6,7 @@ pub enum Persistence {
     /// The connection closes after this message.
     Close,
     /// It stays open, which an HTTP/1.0 client has to be told.
-    KeepAlive(Version),
+    KeepAlive,
 }
 
 /// Writes a request head whose hop-by-hop fields are gone. `framing` decides whether a transfer coding is announced;
@@ -32,17 +32,22 @@ pub fn encode_request(head: &Head, framing: Framing, upgrade: Option<&Upgrade>, 
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes a response head whose hop-by-hop fields are gone, for a client that may keep the connection.
-/// [`Framing::Close`] and [`Framing::Chunked`] become the chunked coding unless `client` speaks HTTP/1.0, for which
-/// the body ends with the connection. `upgrade` is the accepted protocol of a 101 response.
-pub fn encode_response(
-    head: &Head,
-    framing: Framing,
-    client: Version,
-    persistence: Persistence,
-    upgrade: Option<&[u8]>,
-    out: &mut Vec<u8>,
-) {
+/// How a response is written, beside what its head says.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseEncoding<'a> {
+    /// [`Framing::Close`] and [`Framing::Chunked`] become the chunked coding unless the client speaks HTTP/1.0, for
+    /// which such a body ends with the connection.
+    pub framing: Framing,
+    /// What the client speaks.
+    pub client: Version,
+    pub persistence: Persistence,
+    /// The accepted protocol of a 101 response.
+    pub upgrade: Option<&'a [u8]>,
+}
+
+/// Writes a response head whose hop-by-hop fields are gone.
+pub fn encode_response(head: &Head, encoding: ResponseEncoding<'_>, out: &mut Vec<u8>) {
+    let ResponseEncoding { framing, client, persistence, upgrade } = encoding;
     out.reserve(head.block.len() + 64);
     let line = head.line.of(&head.block);
     if head.version == Version::Http11 && !line.is_empty() {
@@ -58,13 +63,13 @@ pub fn encode_response(
     if matches!(framing, Framing::Chunked | Framing::Close) && client == Version::Http11 {
         out.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
-    match (upgrade, persistence) {
-        (Some(protocol), _) => encode_upgrade(protocol, out),
-        (None, Persistence::Close) => out.extend_from_slice(b"connection: close\r\n"),
-        (None, Persistence::KeepAlive(Version::Http10)) => {
+    match (upgrade, persistence, client) {
+        (Some(protocol), ..) => encode_upgrade(protocol, out),
+        (None, Persistence::Close, _) => out.extend_from_slice(b"connection: close\r\n"),
+        (None, Persistence::KeepAlive, Version::Http10) => {
             out.extend_from_slice(b"connection: keep-alive\r\n")
         }
-        (None, Persistence::KeepAlive(Version::Http11)) => {}
+        (None, Persistence::KeepAlive, Version::Http11) => {}
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -38,7 +38,7 @@ pub(super) fn read_fields(
         }
         let known = Name::classify(name);
         if known == Name::Other && Name::is_alias(name) {
-            return Err(Error::Field);
+            return Err(Error::AmbiguousField);
         }
         head.names |= crate::head::bit(known);
         head.fields.push(Field {
@@ -68,7 +68,7 @@ pub(super) fn error(error: httparse::Error) -> Error {
         httparse::Error::NewLine => Error::LineEnd,
         httparse::Error::Status => Error::Status,
         httparse::Error::Token => Error::StartLine,
-        httparse::Error::TooManyHeaders => Error::HeadTooLarge,
+        httparse::Error::TooManyHeaders => Error::TooManyFields,
         httparse::Error::Version => Error::Version,
     }
 }
@@ -111,8 +111,9 @@ pub(super) fn announced(head: &Head) -> Result<Announced, Error> {
             if may { Ok(Announced::Chunked) } else { Err(Error::TransferCoding) }
         }
         (None, Some(length)) => match (crate::ascii::decimal(length), lengths.next()) {
+            (_, Some(_)) => Err(Error::ContentLengthRepeated),
             (Some(length), None) => Ok(Announced::Length(length)),
-            _ => Err(Error::ContentLength),
+            (None, None) => Err(Error::ContentLength),
         },
     }
 }

@@ -117,9 +117,9 @@ fn check_method(head: &Head) -> Result<(), Error> {
     let method = head.method();
     match method.0 {
         // CONNECT is told apart by its target; PRI is HTTP/2's preface, which never reaches this parser whole.
-        b"TRACE" | b"PRI" => Err(Error::MethodUnsupported),
-        name if name.len() > METHOD_BYTES_MAX => Err(Error::MethodUnsupported),
-        name if name.iter().any(u8::is_ascii_lowercase) => Err(Error::MethodUnsupported),
+        b"TRACE" | b"PRI" => Err(Error::Method),
+        name if name.len() > METHOD_BYTES_MAX => Err(Error::Method),
+        name if name.iter().any(u8::is_ascii_lowercase) => Err(Error::Method),
         _ => Ok(()),
     }
 }

@@ -10,7 +10,7 @@ pub(super) fn read_trailers(input: &[u8], limits: &Limits, head: &mut Head) -> R
     let slots = slots.get_mut(..limits.trailer_fields_max).ok_or(Error::TrailersTooLarge)?;
     let parsed = httparse::parse_headers(input, slots).map_err(|error| match error {
         httparse::Error::TooManyHeaders => Error::TrailersTooLarge,
-        other => parse::error(other),
+        _ => Error::Trailer,
     })?;
     let httparse::Status::Complete((consumed, headers)) = parsed else {
         let over = input.len() >= limits.trailer_bytes_max;
@@ -20,7 +20,7 @@ pub(super) fn read_trailers(input: &[u8], limits: &Limits, head: &mut Head) -> R
         return Err(Error::TrailersTooLarge);
     }
     head.start = Start::None;
-    parse::read_fields(head, input, headers, (0, consumed))?;
+    parse::read_fields(head, input, headers, (0, consumed)).map_err(|_| Error::Trailer)?;
     head.block.extend_from_slice(input.get(..consumed).unwrap_or_default());
     let Head { fields, block, .. } = head;
     for field in fields.iter_mut() {
