@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Installs what the suites need and is missing: Debian packages, npm's ws below target/tools. Starts nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# command → Debian package
+needs=(nginx:nginx haproxy:haproxy wrk:wrk curl:curl redis-server:redis-server redis-cli:redis-tools
+  psql:postgresql-client nft:nftables iptables:iptables ip:iproute2 node:nodejs npm:npm python3:python3
+  prlimit:util-linux setpriv:util-linux)
+missing=()
+for need in "${needs[@]}"; do
+  PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
+done
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
+
+if ((${#missing[@]})); then
+  if [[ $(id -u) != 0 ]]; then
+    echo "tests/setup.sh: missing: ${missing[*]}. Fix: sudo apt-get install -y --no-install-recommends ${missing[*]}" >&2
+    exit 1
+  fi
+  # Packages start their services on installation unless a policy says no; 101 is "forbidden".
+  policy=/usr/sbin/policy-rc.d
+  if [[ ! -e $policy ]]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    trap 'rm -f "$policy"' EXIT
+  fi
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+if [[ ! -d target/tools/node_modules/ws ]]; then
+  mkdir -p target/tools
+  npm install --silent --no-audit --no-fund --prefix target/tools ws@8 >/dev/null ||
+    { echo "tests/setup.sh: npm cannot install ws@8 into target/tools; check the network or the npm registry setting" >&2; exit 1; }
+fi

@@ -1,0 +1,189 @@
+//! An upstream that logs what reaches it and answers with content that can be checked.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use super::load::content;
+use crate::recorder::hex;
+use crate::wire::{self, Parse, Request};
+
+/// One line of an upstream's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The request's id.
+    pub id: String,
+    /// The routing key in its baggage.
+    pub key: Option<String>,
+    /// SHA-256 of its content, hexadecimal.
+    pub digest: String,
+}
+
+#[derive(Default)]
+struct Shared {
+    name: String,
+    seen: Mutex<Vec<Seen>>,
+    violations: Mutex<Vec<String>>,
+    in_work: AtomicUsize,
+    streams: Mutex<Vec<TcpStream>>,
+}
+
+/// A logging upstream. Dropping it closes its listener.
+pub struct Backend {
+    address: SocketAddr,
+    listener: Arc<TcpListener>,
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Backend {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Backend")
+            .field("name", &self.shared.name)
+            .field("address", &self.address)
+            .finish()
+    }
+}
+
+impl Backend {
+    /// Starts an upstream on a free port.
+    pub fn start(name: &str) -> Self {
+        let listener = Arc::new(TcpListener::bind(("127.0.0.1", 0)).expect("bind"));
+        let address = listener.local_addr().expect("the address of a bound listener");
+        let shared = Arc::new(Shared { name: name.to_owned(), ..Shared::default() });
+        let (accepting, state) = (Arc::clone(&listener), Arc::clone(&shared));
+        std::thread::spawn(move || {
+            while let Ok((stream, _)) = accepting.accept() {
+                let state = Arc::clone(&state);
+                state.streams.lock().expect("streams").extend(stream.try_clone());
+                std::thread::spawn(move || serve(stream, &state));
+            }
+        });
+        Self { address, listener, shared }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its name, which its answers carry.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// The log until now.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.shared.seen.lock().expect("seen").clone()
+    }
+
+    /// What a strict peer objects to.
+    pub fn violations(&self) -> Vec<String> {
+        self.shared.violations.lock().expect("violations").clone()
+    }
+
+    /// Closes every open connection while the listener stays: the pooled ones of a proxy become stale.
+    pub fn close_connections(&self) {
+        for stream in self.shared.streams.lock().expect("streams").drain(..) {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// How many requests are still half-received a second after the load has ended (0 when all are finished).
+    pub fn wait_idle(&self) -> usize {
+        let started = Instant::now();
+        loop {
+            let open = self.shared.in_work.load(Ordering::Acquire);
+            if open == 0 || started.elapsed() > Duration::from_secs(1) {
+                return open;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        let _ = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both);
+        self.close_connections();
+    }
+}
+
+fn serve(mut stream: TcpStream, shared: &Shared) {
+    let _ = stream.set_nodelay(true);
+    let mut buffer: Vec<u8> = Vec::new();
+    let mut chunk = vec![0; 32 * 1024];
+    let mut begun = false;
+    loop {
+        match wire::request(&buffer) {
+            Parse::Complete(request, used) => {
+                buffer.drain(..used);
+                if begun {
+                    shared.in_work.fetch_sub(1, Ordering::AcqRel);
+                    begun = false;
+                }
+                if stream.write_all(&answer(shared, &request)).is_err() {
+                    return;
+                }
+                continue;
+            }
+            Parse::Malformed(why) => {
+                shared.violations.lock().expect("violations").push(why);
+                break;
+            }
+            Parse::Incomplete => {}
+        }
+        if !begun && !buffer.is_empty() {
+            begun = true;
+            shared.in_work.fetch_add(1, Ordering::AcqRel);
+        }
+        match stream.read(&mut chunk) {
+            Ok(count) if count > 0 => buffer.extend_from_slice(&chunk[..count]),
+            _ => break,
+        }
+    }
+    if begun {
+        shared.in_work.fetch_sub(1, Ordering::AcqRel);
+    }
+    let _ = stream.shutdown(std::net::Shutdown::Both);
+}
+
+fn answer(shared: &Shared, request: &Request) -> Vec<u8> {
+    let id = request.field("x-ledger-id").unwrap_or("none").to_owned();
+    let digest = hex(&Sha256::digest(&request.body));
+    let key = request.head.values("baggage").iter().flat_map(|line| line.split(',')).find_map(|member| {
+        member
+            .trim()
+            .strip_prefix("sd-routing-key=")
+            .map(|key| key.split(';').next().unwrap_or_default().to_owned())
+    });
+    shared.seen.lock().expect("seen").push(Seen { id: id.clone(), key, digest: digest.clone() });
+    let size = request.field("x-answer-bytes").and_then(|size| size.parse().ok()).unwrap_or(0_usize);
+    let body = content(&id, size);
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nX-Backend: {}\r\nX-Ledger-Id: {id}\r\nX-Request-Sha256: {digest}\r\nX-Sha256: {}\r\n",
+        shared.name,
+        hex(&Sha256::digest(&body))
+    );
+    let mut bytes = head.into_bytes();
+    if size.is_multiple_of(2) {
+        bytes.extend_from_slice(format!("Content-Length: {size}\r\n\r\n").as_bytes());
+        if request.head.method() != "HEAD" {
+            bytes.extend_from_slice(&body);
+        }
+        return bytes;
+    }
+    bytes.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
+    if request.head.method() != "HEAD" {
+        for piece in body.chunks(1000) {
+            bytes.extend_from_slice(&wire::chunk(piece));
+        }
+        bytes.extend_from_slice(&wire::chunk(b""));
+        bytes.extend_from_slice(format!("X-Ledger-Trailer: {id}\r\n\r\n").as_bytes());
+    }
+    bytes
+}

@@ -1,0 +1,124 @@
+//! Child processes with captured output, ended when dropped.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::eventually::eventually_within;
+
+type Output = Arc<Mutex<Vec<u8>>>;
+
+/// A running child. Dropping it kills it and waits for it.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    stdout: Output,
+    stderr: Output,
+    readers: Vec<JoinHandle<()>>,
+}
+
+/// How a process ended and all it wrote.
+#[derive(Debug)]
+pub struct Finished {
+    /// Exit code, or `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// Everything written to standard output, lossily decoded.
+    pub stdout: String,
+    /// Everything written to standard error, lossily decoded.
+    pub stderr: String,
+}
+
+impl Process {
+    /// Starts `command` and captures both its outputs. Panics with a clear line when the program is missing.
+    pub fn spawn(name: &str, mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child =
+            command.spawn().unwrap_or_else(|error| panic!("cannot start {name} ({command:?}): {error}"));
+        let (stdout, stderr) = (Output::default(), Output::default());
+        let out = child.stdout.take().expect("stdout is piped");
+        let err = child.stderr.take().expect("stderr is piped");
+        let readers = vec![copy(out, Arc::clone(&stdout)), copy(err, Arc::clone(&stderr))];
+        Self { name: name.to_owned(), child, stdout, stderr, readers }
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it wrote to standard error until now.
+    pub fn stderr(&self) -> String {
+        text(&self.stderr)
+    }
+
+    /// What it wrote to standard output until now.
+    pub fn stdout(&self) -> String {
+        text(&self.stdout)
+    }
+
+    /// Whether it has ended, and how.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("wait for a child")
+    }
+
+    /// Sends a signal; a process that is gone already is no error.
+    pub fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        let _ = kill_process(id, signal);
+    }
+
+    /// Waits until the process has ended by itself and returns how; panics after `deadline`.
+    pub fn wait(&mut self, deadline: Duration) -> ExitStatus {
+        let what = format!("{} ends", self.name);
+        let status = eventually_within(deadline, &what, || self.ended());
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        status
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a command to its end within `deadline`; the exit code is the caller's to judge.
+pub fn run(command: Command, deadline: Duration) -> Finished {
+    let name = format!("{command:?}");
+    let mut process = Process::spawn(&name, command);
+    let status = process.wait(deadline);
+    Finished { code: status.code(), stdout: process.stdout(), stderr: process.stderr() }
+}
+
+/// A tool that `tests/setup.sh` puts below `target/tools`; panics with the fix when it is not there.
+pub fn tool(path: &str) -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let found = root.join("../target/tools").join(path);
+    assert!(found.exists(), "{} is missing: run tests/setup.sh", found.display());
+    found
+}
+
+fn copy(mut from: impl Read + Send + 'static, to: Output) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count) = from.read(&mut buffer) {
+            if count == 0 {
+                break;
+            }
+            to.lock().expect("output").extend_from_slice(&buffer[..count]);
+        }
+    })
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.lock().expect("output")).into_owned()
+}
