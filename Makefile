@@ -12,7 +12,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 DENY_VERSION := 0.20.2
 # The right version on the PATH is taken; otherwise our own is built once.
 DENY := $(or $(shell cargo-deny --version 2> /dev/null | grep -qxF 'cargo-deny $(DENY_VERSION)' && command -v cargo-deny),$(TARGET)/tools/bin/cargo-deny)
-FUZZ_VERSION := 0.13.1
+FUZZ_VERSION := 0.13.2
 FUZZ := $(TARGET)/tools/bin/cargo-fuzz
 SECONDS_PER_TARGET := $(or $(SECONDS),30)
 
@@ -72,10 +72,13 @@ advisories: tools $(DENY)
 		echo "advisories: NOT CHECKED, the advisory database cannot be fetched from here"
 	fi
 
+# The sanitizers that make fuzzing worth it exist on nightly only; nothing else is built with it.
 fuzz: tools $(FUZZ) ## Fuzz every parser in turn; SECONDS=30 for each
-	@cd tests/fuzz
-	for target in $$($(abspath $(FUZZ)) list); do
-		$(abspath $(FUZZ)) run "$$target" -- -max_total_time=$(SECONDS_PER_TARGET)
+	@export RUSTUP_TOOLCHAIN=nightly
+	rustc --version > /dev/null 2>&1 || { echo "nightly Rust is missing: rustup toolchain install nightly"; exit 1; }
+	for target in $$($(FUZZ) list --fuzz-dir tests/fuzz); do
+		echo "fuzzing $$target for $(SECONDS_PER_TARGET) s"
+		$(FUZZ) run --fuzz-dir tests/fuzz "$$target" -- -max_total_time=$(SECONDS_PER_TARGET) -print_final_stats=1
 	done
 
 bench: build ## CPU per request beside HAProxy, nginx and a bare TCP relay
@@ -83,8 +86,9 @@ bench: build ## CPU per request beside HAProxy, nginx and a bare TCP relay
 	$(TARGET)/release/spurline-bench http1
 	$(TARGET)/release/spurline-bench memory
 
-soak: tools ## One million requests through changes of the table and a drain, every one accounted for
-	SPURLINE_SOAK=1 $(CARGO) test --locked --release -p spurline-tests --test soak -- --nocapture
+soak: build ## One million requests through changes of the table and a drain, every one accounted for
+	SPURLINE_LEDGER_REQUESTS=1000000 $(CARGO) test --locked --release -p spurline-tests \
+		--test ledger_table_changes --test ledger_drain -- --nocapture --test-threads=1
 
 tools:
 	@command -v $(CARGO) > /dev/null || { echo "cargo is missing: install Rust from https://rustup.rs"; exit 1; }
