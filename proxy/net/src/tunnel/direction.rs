@@ -1,0 +1,147 @@
+//! One direction of a tunnel: read, write all of it, read again.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::Buffer;
+
+/// Steps (a read or a write) a direction takes before the other one and the worker's other connections have their
+/// turn: 256 KiB at most. Tokio's own budget would allow a megabyte, and would let one direction use up all of it.
+const STEPS_MAX: usize = 16;
+
+/// ```text
+///        FIN read, FIN passed on
+/// Open ──────────────────────────▶ Finished
+///   ├──── read failed ───────────▶ SourceFailed
+///   └──── write failed ──────────▶ TargetFailed
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Open,
+    Finished,
+    SourceFailed,
+    TargetFailed,
+}
+
+/// What a turn did.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Turn {
+    /// Some byte was read or written.
+    pub(super) moved: bool,
+    /// The turn is over, but neither socket made it wait: poll again without waiting for an event.
+    pub(super) has_more: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Direction {
+    state: State,
+    written_bytes: u64,
+    /// Read but not yet written. `None` is what makes an idle tunnel small.
+    held: Option<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    buffer: Buffer,
+    start: usize,
+    end: usize,
+}
+
+// === impl Direction ===
+
+impl Direction {
+    pub(super) fn new(first: Vec<u8>) -> Self {
+        let end = first.len();
+        let held = (end > 0).then(|| Held { buffer: Buffer::from(first), start: 0, end });
+        Self { state: State::Open, written_bytes: 0, held }
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
+    pub(super) fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
+    /// Takes one turn. `reverse` is the state of the other direction.
+    pub(super) fn advance(
+        &mut self,
+        source: &mut TcpStream,
+        target: &mut TcpStream,
+        reverse: State,
+        cx: &mut Context<'_>,
+    ) -> Turn {
+        let mut turn = Turn::default();
+        for _ in 0..STEPS_MAX {
+            if self.state != State::Open {
+                return turn;
+            }
+            let step = match self.held.take() {
+                Some(held) => self.poll_write(held, target, cx),
+                None => self.poll_read(source, target, reverse, cx),
+            };
+            if step.is_pending() {
+                return turn;
+            }
+            turn.moved = true;
+        }
+        turn.has_more = self.state == State::Open;
+        turn
+    }
+
+    fn poll_read(
+        &mut self,
+        source: &mut TcpStream,
+        target: &mut TcpStream,
+        reverse: State,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        // Asks before it takes a buffer. An error shows in the read.
+        let _error = ready!(source.poll_read_ready(cx));
+        let mut buffer = Buffer::take();
+        let mut unread = ReadBuf::new(&mut buffer);
+        let outcome = ready!(Pin::new(source).poll_read(cx, &mut unread));
+        let end = unread.filled().len();
+        match outcome {
+            Err(_) => self.state = State::SourceFailed,
+            Ok(()) if end > 0 => self.held = Some(Held { buffer, start: 0, end }),
+            // A write to this peer has taken its reset; the kernel then reports the end of the stream, but none was sent.
+            Ok(()) if reverse == State::TargetFailed => self.state = State::SourceFailed,
+            Ok(()) => return self.poll_shutdown(target, cx),
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_shutdown(&mut self, target: &mut TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+        // On a socket this is one shutdown(2), which never waits.
+        self.state = match ready!(Pin::new(target).poll_shutdown(cx)) {
+            Ok(()) => State::Finished,
+            Err(_) => State::TargetFailed,
+        };
+        Poll::Ready(())
+    }
+
+    fn poll_write(&mut self, mut held: Held, target: &mut TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+        let unwritten = held.buffer.get(held.start..held.end).unwrap_or_default();
+        match Pin::new(target).poll_write(cx, unwritten) {
+            Poll::Pending => {
+                self.held = Some(held);
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(written @ 1..)) => {
+                self.written_bytes += written as u64;
+                held.start += written;
+                if held.start < held.end {
+                    self.held = Some(held);
+                }
+            }
+            // Zero for a non-empty write does not happen on a socket; going on would spin.
+            Poll::Ready(Ok(0) | Err(_)) => self.state = State::TargetFailed,
+        }
+        Poll::Ready(())
+    }
+}
