@@ -115,6 +115,12 @@ fn every_reason_is_explained() {
     assert_none(&rules::unexplained_reasons(&tree::files()));
 }
 
+#[test]
+fn every_metric_that_operators_are_told_of_exists() {
+    let files = tree::files();
+    assert_none(&files.iter().flat_map(|file| rules::unknown_metrics(&files, file)).collect::<Vec<_>>());
+}
+
 // === The checkers ===
 
 #[test]
@@ -241,4 +247,11 @@ fn an_unexplained_reason_is_caught() {
         file("docs/guide/operations.md", "| `first` | why |\n"),
     ];
     assert_eq!(rules::unexplained_reasons(&files), ["docs/guide/operations.md: does not explain `second`"]);
+}
+
+#[test]
+fn an_unknown_metric_is_caught() {
+    let table = file("proxy/telemetry/src/metrics/defs.rs", "A = \"spurline_a\";\n");
+    let page = file("docs/guide/a.md", "`spurline_a_total{x=\"y\"}` and spurline_b\n");
+    assert_eq!(rules::unknown_metrics(&[table], &page), ["docs/guide/a.md: there is no metric `spurline_b`"]);
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 
 use crate::source::{Source, words};
-use crate::tree::{self, File};
+use crate::tree::{self, File, text_of};
 
 /// Every workspace member and the members it may depend on. Arrows point downwards only.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -156,8 +156,6 @@ pub(crate) fn versions_outside_the_table(file: &File) -> Vec<String> {
 
 /// Entries of the workspace table that no member takes.
 pub(crate) fn unused_table_entries(files: &[File]) -> Vec<String> {
-    let text_of =
-        |path: &str| files.iter().find(|file| file.path == path).and_then(File::text).unwrap_or_default();
     let taken: BTreeSet<&str> = files
         .iter()
         .filter(|file| file.path.ends_with("/Cargo.toml"))
@@ -165,7 +163,7 @@ pub(crate) fn unused_table_entries(files: &[File]) -> Vec<String> {
         .flat_map(|text| text.lines().filter_map(|line| line.split_once(" = ").map(|(name, _)| name)))
         .collect();
     let (_, table) =
-        text_of("Cargo.toml").split_once("[workspace.dependencies]").expect("the root has the table");
+        text_of(files, "Cargo.toml").split_once("[workspace.dependencies]").expect("the root has the table");
     let table = table.split_once("\n[").map_or(table, |(table, _)| table);
     table
         .lines()

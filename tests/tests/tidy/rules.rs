@@ -1,7 +1,7 @@
 //! House rules that can be read off one file.
 
 use crate::source::{Source, words};
-use crate::tree::File;
+use crate::tree::{File, text_of};
 
 /// Above this a file must be split, or stand in [`LONG_FILES`].
 const FILE_LINES_SOFT: usize = 400;
@@ -105,8 +105,7 @@ pub(crate) fn large_binaries(file: &File) -> Vec<String> {
 
 /// Suites that the table of suites does not name.
 pub(crate) fn unlisted_suites(files: &[File]) -> Vec<String> {
-    let readme =
-        files.iter().find(|file| file.path == "tests/README.md").and_then(File::text).unwrap_or_default();
+    let readme = text_of(files, "tests/README.md");
     files
         .iter()
         .filter_map(|file| file.path.strip_prefix("tests/tests/")?.strip_suffix(".rs"))
@@ -133,8 +132,7 @@ pub(crate) fn broken_links(files: &[File], file: &File) -> Vec<String> {
 
 /// Tests that ARCHITECTURE.md names as holding an invariant and that do not exist.
 pub(crate) fn missing_tests(files: &[File]) -> Vec<String> {
-    let page =
-        files.iter().find(|file| file.path == "ARCHITECTURE.md").and_then(File::text).unwrap_or_default();
+    let page = text_of(files, "ARCHITECTURE.md");
     let rust: Vec<&str> = files.iter().filter(|file| file.is_rust()).filter_map(File::text).collect();
     page.split('`')
         .skip(1)
@@ -145,12 +143,28 @@ pub(crate) fn missing_tests(files: &[File]) -> Vec<String> {
         .collect()
 }
 
+/// Metrics that pages for operators, alerts or dashboards name and that are not in the table.
+pub(crate) fn unknown_metrics(files: &[File], file: &File) -> Vec<String> {
+    let for_operators =
+        ["docs/guide/", "deploy/", "README.md"].iter().any(|start| file.path.starts_with(start));
+    let Some(text) = file.text().filter(|_| for_operators && !file.is_rust()) else { return Vec::new() };
+    let table = text_of(files, "proxy/telemetry/src/metrics/defs.rs");
+    words(text)
+        .map(|(_, word)| word)
+        .filter(|word| word.starts_with("spurline_"))
+        .filter(|word| {
+            let family =
+                ["_total", "_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end));
+            !table.contains(&format!("\"{}\"", family.unwrap_or(word)))
+        })
+        .map(|word| format!("{}: there is no metric `{word}`", file.path))
+        .collect()
+}
+
 /// Reasons of local replies that the operators' page does not explain.
 pub(crate) fn unexplained_reasons(files: &[File]) -> Vec<String> {
-    let text_of =
-        |path: &str| files.iter().find(|file| file.path == path).and_then(File::text).unwrap_or_default();
-    let page = text_of("docs/guide/operations.md");
-    let (_, reasons) = text_of("proxy/telemetry/src/metrics/labels.rs")
+    let page = text_of(files, "docs/guide/operations.md");
+    let (_, reasons) = text_of(files, "proxy/telemetry/src/metrics/labels.rs")
         .split_once("\n    Reason {")
         .expect("the table of label values has the reasons");
     reasons

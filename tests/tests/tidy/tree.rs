@@ -42,6 +42,11 @@ pub(crate) fn files() -> Vec<File> {
     found
 }
 
+/// The text of the file at `path`, or nothing.
+pub(crate) fn text_of<'a>(files: &'a [File], path: &str) -> &'a str {
+    files.iter().find(|file| file.path == path).and_then(File::text).unwrap_or_default()
+}
+
 fn walk(root: &Path, dir: &Path, found: &mut Vec<File>) {
     let mut entries: Vec<PathBuf> = fs::read_dir(dir)
         .expect("a folder of the tree can be read")
