@@ -8,6 +8,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
+use tempfile::TempDir;
+
+use crate::peer::Peer;
 
 /// The proxy under test has this core to itself, apart from what the machine does besides.
 pub(crate) const PROXY_CORE: usize = 0;
@@ -60,8 +63,21 @@ pub(crate) fn spurline_proxy() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Refuses to measure what would say nothing: a debug build, or one core for everything.
-pub(crate) fn check() -> Result<()> {
+/// Refuses what cannot be measured, or would say nothing: a missing program, a debug build, one core for everything.
+pub(crate) fn check(peers: &[Peer]) -> Result<()> {
+    let needed =
+        ["setpriv", "taskset", "wrk", "nginx"].into_iter().chain(peers.iter().filter_map(|p| p.program()));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    for program in needed {
+        if !std::env::split_paths(&path).any(|dir| dir.join(program).is_file()) {
+            bail!(
+                "{program} is not on PATH (Debian: apt-get install util-linux wrk nginx haproxy; see /usr/sbin)"
+            );
+        }
+    }
+    if peers.iter().any(|peer| matches!(peer, Peer::Spurline | Peer::SpurlineOne)) {
+        spurline_proxy()?;
+    }
     if cfg!(debug_assertions) {
         bail!("this is a debug build; measure with: cargo run --release -p spurline-bench");
     }
@@ -69,6 +85,11 @@ pub(crate) fn check() -> Result<()> {
         bail!("two cores are needed: one for the proxy, one for the load");
     }
     Ok(())
+}
+
+/// A directory for configurations and logs, removed when dropped.
+pub(crate) fn scratch_dir() -> Result<TempDir> {
+    Ok(tempfile::Builder::new().prefix("spurline-bench-").tempdir()?)
 }
 
 /// Raises this process's descriptor limit, which the peers inherit.

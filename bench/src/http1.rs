@@ -28,9 +28,9 @@ struct Sample {
 
 /// Measures and prints; writes JSON when asked to.
 pub(crate) fn run(options: &Http1Options) -> Result<()> {
-    host::check()?;
+    host::check(&options.peers)?;
     host::allow_descriptors(u64::from(options.connections) * 2 + 512)?;
-    let dir = tempfile::tempdir()?;
+    let dir = host::scratch_dir()?;
     let backends = Backends::start(dir.path(), options.body_bytes, options.connections)?;
     let mut samples: Vec<(Peer, Vec<Sample>)> =
         options.peers.iter().map(|peer| (*peer, Vec::new())).collect();

@@ -24,10 +24,10 @@ const STABLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Measures and prints; writes JSON when asked to.
 pub(crate) fn run(options: &MemoryOptions) -> Result<()> {
-    host::check()?;
+    host::check(&options.peers)?;
     // The bench holds one descriptor per connection; a peer might hold one more upstream for each.
     host::allow_descriptors(u64::from(options.connections) * 2 + 512)?;
-    let dir = tempfile::tempdir()?;
+    let dir = host::scratch_dir()?;
     let backends = Backends::start(dir.path(), 13, options.connections)?;
     let mut peers = Vec::new();
     for peer in &options.peers {

@@ -52,6 +52,15 @@ impl Peer {
             .ok_or_else(|| format!("unknown peer; known: {}", Self::ALL.map(Self::name).join(", ")))
     }
 
+    /// The installed program it needs, unless it is built here.
+    pub(crate) fn program(self) -> Option<&'static str> {
+        match self {
+            Self::Floor | Self::Spurline | Self::SpurlineOne => None,
+            Self::Haproxy => Some("haproxy"),
+            Self::Nginx => Some("nginx"),
+        }
+    }
+
     fn routes(self) -> bool {
         self != Self::Floor
     }

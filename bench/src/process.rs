@@ -88,6 +88,10 @@ impl Running {
 impl Drop for Running {
     /// Kills the tree, parent first so that it cannot start a child again. A measured peer has nothing to drain.
     fn drop(&mut self) {
+        // A process that has ended and been waited for may have given its number to another.
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
         for pid in tree(self.child.id()) {
             let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
             if let Some(Err(error)) = pid.map(|pid| kill_process(pid, Signal::KILL)) {
