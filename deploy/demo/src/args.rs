@@ -35,7 +35,7 @@ pub(crate) enum Lifetime {
 /// Usage errors, and the requests for help, as clap reports them.
 pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Invocation, clap::Error> {
     let mut matches = command().try_get_matches_from(args)?;
-    let (name, mut sub) = matches.remove_subcommand().ok_or_else(missing_subcommand)?;
+    let (name, mut sub) = matches.remove_subcommand().ok_or_else(missing)?;
     Ok(match name.as_str() {
         "service" => Invocation::Service(Service {
             name: required(&mut sub, "name")?,
@@ -100,11 +100,11 @@ fn required<T: Clone + Send + Sync + 'static>(
     matches: &mut clap::ArgMatches,
     name: &str,
 ) -> Result<T, clap::Error> {
-    matches.remove_one(name).ok_or_else(missing_subcommand)
+    matches.remove_one(name).ok_or_else(missing)
 }
 
 /// Unreachable while `command` marks the same arguments as required; an error rather than a panic.
-fn missing_subcommand() -> clap::Error {
+fn missing() -> clap::Error {
     clap::Error::new(clap::error::ErrorKind::MissingRequiredArgument)
 }
 

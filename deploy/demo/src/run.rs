@@ -51,8 +51,11 @@ async fn tell(shop: &mut Shop, signals: &mut Signals, lifetime: Lifetime, screen
         Ended::Signalled => return Ok(false),
     };
     screen.line("");
-    let verdict =
-        if held { "every request was answered by whom it should have been" } else { "see ✗ above" };
+    let verdict = if held {
+        "every request was answered by whom it should have been"
+    } else {
+        "not every request was answered by whom it should have been, see ✗ above"
+    };
     screen.verdict(held, verdict);
     if lifetime == Lifetime::UntilSignal {
         print_hints(map, screen);
@@ -87,11 +90,9 @@ fn find_proxy(given: Option<PathBuf>) -> Result<PathBuf> {
 }
 
 fn print_map(map: &Map, screen: Screen) {
-    screen.step(&format!(
-        "curl ─► gateway ─► frontend ─► cart ──────► inventory      key of the sandbox: {}",
-        screen.paint(KEY, Style::Bold)
-    ));
-    screen.step("                          └key─► cart@alice ─┘         (each service behind its own proxy)");
+    screen.step("curl ─► gateway ─► frontend ─► cart ──────────────────► inventory");
+    screen.step("                               └─key─► cart@alice ─┘");
+    screen.step(&format!("key of alice's sandbox: {}", screen.paint(KEY, Style::Bold)));
     screen.step(&format!("gateway http://{}   routes {}", map.gateway.listen, map.routes.path().display()));
 }
 

@@ -20,6 +20,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 /// An answer is a few hundred bytes; more than this is not one of ours.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -73,10 +74,12 @@ pub(crate) async fn serve(service: Service) -> Result<Infallible> {
             .build(connector()),
         service,
     };
+    let mut connections = JoinSet::new();
     loop {
+        while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(connection(stream, handler.clone()));
+                connections.spawn(connection(stream, handler.clone()));
             }
             // Descriptors may be short for a moment: the listener itself stays sound.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
