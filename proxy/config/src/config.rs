@@ -1,0 +1,225 @@
+//! What the settings mean: validated, typed, grouped by who uses them.
+
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use spurline_route::{CarrierConfig, Workload};
+
+use crate::{Listener, Sources};
+
+/// All settings of one proxy. Fields are described by the setting of the same name in the reference page.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Worker threads; `None`: one per available CPU.
+    pub workers: Option<NonZeroUsize>,
+    /// Where redirected connections arrive.
+    pub inbound: Option<Inbound>,
+    /// Listeners with an address of their own; names and addresses are unique.
+    pub listeners: Vec<Listener>,
+    /// The admin listener; `None`: off.
+    pub admin: Option<SocketAddr>,
+    /// The routes file; `None`: everything goes to the baseline.
+    pub routes: Option<PathBuf>,
+    /// How often the routes file is looked at.
+    pub routes_poll_interval: Duration,
+    /// Where routing keys are read and written.
+    pub carriers: CarrierConfig,
+    /// Keys that verify signed routing keys.
+    pub signed_keys: Option<SignedKeys>,
+    /// Bounds on what peers send.
+    pub limits: Limits,
+    /// Bounds on waiting.
+    pub timeouts: Timeouts,
+    /// Pools, circuit breakers, retries, ejection.
+    pub upstream: Upstream,
+    /// Ending without losing requests.
+    pub drain: Drain,
+    /// Process log and access log.
+    pub log: Log,
+    /// Every setting's value as text and where it came from.
+    pub sources: Sources,
+}
+
+/// The listener for redirected connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inbound {
+    /// Where the redirection leads to.
+    pub listen: SocketAddr,
+    /// What runs in this pod; `None`: no request is steered, everything goes to the original destination.
+    pub workload: Option<Workload>,
+}
+
+/// Where the keys for signed routing keys stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedKeys {
+    /// A YAML list of `{kid, hmac|ed25519}`. The only secrets of a proxy are in there, not in its settings.
+    pub file: PathBuf,
+    /// The audience a signed key must be for.
+    pub audience: String,
+}
+
+/// Bounds on what peers send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// See `head_bytes_max`.
+    pub head_bytes_max: usize,
+    /// See `fields_max`.
+    pub fields_max: usize,
+    /// See `target_bytes_max`.
+    pub target_bytes_max: usize,
+    /// See `chunk_extension_bytes_max`.
+    pub chunk_extension_bytes_max: usize,
+    /// See `trailer_bytes_max`.
+    pub trailer_bytes_max: usize,
+    /// See `trailer_fields_max`.
+    pub trailer_fields_max: usize,
+    /// See `informational_max`.
+    pub informational_max: usize,
+    /// See `drain_body_bytes_max`.
+    pub drain_body_bytes_max: usize,
+    /// See `buffer_bytes`.
+    pub buffer_bytes: usize,
+    /// See `connections_max`; `None`: half of the descriptor limit.
+    pub connections_max: Option<NonZeroUsize>,
+    /// See `listen_backlog`.
+    pub listen_backlog: u32,
+}
+
+/// Bounds on waiting; `None`: no bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// See `detect_timeout`.
+    pub detect: Duration,
+    /// See `head_timeout`.
+    pub head: Option<Duration>,
+    /// See `idle_timeout`.
+    pub idle: Option<Duration>,
+    /// See `body_idle_timeout`.
+    pub body_idle: Option<Duration>,
+    /// See `client_fin_timeout`.
+    pub client_fin: Duration,
+    /// See `connect_timeout`.
+    pub connect: Duration,
+    /// See `response_timeout`.
+    pub response: Option<Duration>,
+    /// See `request_timeout`.
+    pub request: Option<Duration>,
+    /// See `tunnel_idle_timeout`.
+    pub tunnel_idle: Option<Duration>,
+    /// See `upstream_idle_timeout`.
+    pub upstream_idle: Option<Duration>,
+}
+
+/// Pools, circuit breakers, retries, ejection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// See `upstream_idle_max`.
+    pub idle_max: usize,
+    /// See `upstream_connections_max`.
+    pub connections_max: u32,
+    /// See `upstream_pending_max`.
+    pub pending_max: u32,
+    /// See `upstream_requests_max`.
+    pub requests_max: u32,
+    /// See `retries_max`.
+    pub retries_max: u32,
+    /// See `retry_budget_percent`.
+    pub retry_budget_percent: u32,
+    /// See `retry_min_per_second`.
+    pub retry_min_per_second: u32,
+    /// See `ejection_failures`; `None`: endpoints are never ejected.
+    pub ejection_failures: Option<u32>,
+    /// See `ejection_time`.
+    pub ejection_time: Duration,
+    /// See `ejection_max_percent`.
+    pub ejection_max_percent: u32,
+    /// See `panic_threshold_percent`.
+    pub panic_threshold_percent: u32,
+}
+
+/// Ending without losing requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// From the signal until the proxy asks its peers to leave.
+    pub delay: Duration,
+    /// From the signal until what is left is cut; longer than `delay`.
+    pub timeout: Duration,
+}
+
+/// Process log and access log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// See `log_level`.
+    pub level: LogLevel,
+    /// See `log_format`.
+    pub format: LogFormat,
+    /// See `access_log`.
+    pub access: AccessLogTarget,
+}
+
+/// The least severe level that is logged at start; the admin server can change it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// Broken promises.
+    Error,
+    /// What an operator could act on.
+    Warn,
+    /// Starts, stops, changes.
+    Info,
+    /// Every connection.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// The shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Where access-log lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLogTarget {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// Appended to a file.
+    File(PathBuf),
+}
+
+// === impl LogLevel ===
+
+impl LogLevel {
+    /// The word for this level, as in `log_level`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Every setting with its value and source as one JSON object, for `/config_dump`. Holds no secret, because no
+    /// setting does: secrets stand in files that settings point to.
+    #[must_use]
+    pub fn dump(&self) -> String {
+        // Strings and maps with string keys always serialise.
+        serde_json::to_string_pretty(&self.sources).unwrap_or_default()
+    }
+}

@@ -1,0 +1,307 @@
+//! The table of settings. Flags, variables, file keys, help and the reference page all come from these rows.
+
+use std::time::Duration;
+
+use crate::value::Kind;
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub(crate) id: Id,
+    /// The name in the YAML file; flag and variable are derived from it.
+    pub(crate) name: &'static str,
+    pub(crate) group: Group,
+    pub(crate) kind: Kind,
+    /// As it would be typed; empty for settings that are unset by default.
+    pub(crate) default: &'static str,
+    /// What it does, and what follows from changing it.
+    pub(crate) help: &'static str,
+}
+
+/// Settings that belong together, in the order of the reference page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// What this command does; not for the file.
+    Command,
+    Process,
+    Listeners,
+    Routes,
+    Carriers,
+    Limits,
+    Timeouts,
+    Upstream,
+    Drain,
+    Log,
+}
+
+impl Group {
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Command,
+        Self::Process,
+        Self::Listeners,
+        Self::Routes,
+        Self::Carriers,
+        Self::Limits,
+        Self::Timeouts,
+        Self::Upstream,
+        Self::Drain,
+        Self::Log,
+    ];
+
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::Command => "Command",
+            Self::Process => "Process",
+            Self::Listeners => "Listeners",
+            Self::Routes => "Routes",
+            Self::Carriers => "Routing keys",
+            Self::Limits => "Limits",
+            Self::Timeouts => "Timeouts",
+            Self::Upstream => "Upstream",
+            Self::Drain => "Drain",
+            Self::Log => "Logs",
+        }
+    }
+}
+
+impl Setting {
+    /// `--kebab-name` without the dashes.
+    pub(crate) fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// `SPURLINE_UPPER_SNAKE`.
+    pub(crate) fn variable(&self) -> String {
+        format!("{VARIABLE_PREFIX}{}", self.name.to_ascii_uppercase())
+    }
+
+    /// The key in the YAML file; `None` for settings that make sense only on the command line.
+    pub(crate) fn file_key(&self) -> Option<&'static str> {
+        match (self.group, self.kind) {
+            (Group::Command, _) => None,
+            (_, Kind::Listeners) => Some("listeners"),
+            _ => Some(self.name),
+        }
+    }
+}
+
+/// What every variable of ours begins with.
+pub(crate) const VARIABLE_PREFIX: &str = "SPURLINE_";
+
+/// Defines the identifiers and the table in one place, so that neither can miss a row of the other.
+macro_rules! settings {
+    ($($group:ident { $($id:ident = $name:literal: $kind:expr, $default:literal, $help:literal;)+ })+) => {
+        /// Names a row of [`SETTINGS`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Id { $($($id,)+)+ }
+
+        /// Every setting.
+        pub(crate) static SETTINGS: &[Setting] = &[$($(Setting {
+            id: Id::$id,
+            name: $name,
+            group: Group::$group,
+            kind: $kind,
+            default: $default,
+            help: $help,
+        },)+)+];
+    };
+}
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+const fn count(min: u64, max: u64) -> Kind {
+    Kind::Count { min, max }
+}
+
+const fn size(min: u64, max: u64) -> Kind {
+    Kind::Size { min, max }
+}
+
+const fn span(min_millis: u64, max: Duration) -> Kind {
+    Kind::Span { min: ms(min_millis), max }
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const MINUTE: Duration = ms(60_000);
+const HOUR: Duration = ms(3_600_000);
+const DAY: Duration = ms(86_400_000);
+const PATH: Kind = Kind::Text("a path");
+const TIMEOUT: Kind = Kind::Timeout { max: DAY };
+const PERCENT: Kind = count(0, 100);
+
+settings! {
+    Command {
+        Config = "config": PATH, "",
+            "YAML file with settings. Flags and variables win over it.";
+        Check = "check": Kind::Switch, "false",
+            "Check all settings and end: status 0 when they are good, 64 with every mistake when not.";
+    }
+    Process {
+        Workers = "workers": count(0, 1024), "0",
+            "Worker threads, each with its own connections and pools; 0: one per available CPU. More than CPUs only adds switching.";
+        AdminListen = "admin_listen": Kind::Text("ADDRESS:PORT in digits, or off"), "127.0.0.1:15000",
+            "Address of health, readiness, metrics, dumps and drain. It has no authentication, so it stays on loopback unless admin_allow_remote is true.";
+        AdminAllowRemote = "admin_allow_remote": Kind::Switch, "false",
+            "Let admin_listen be an address that others reach. Whoever reaches it can drain this proxy and read its routes.";
+    }
+    Listeners {
+        Listener = "listener": Kind::Listeners, "",
+            "A listener with its own address; repeat the flag, separate several in the variable with ';', or list maps under `listeners` in the file. A higher source replaces the whole list. port defaults to that of listen; without baseline the route table's endpoints of the workload are used; workload may be left out with protocol=tcp; trust defaults to all for a sidecar and none for a gateway.";
+        InboundListen = "inbound_listen": Kind::Text("ADDRESS:PORT in digits"), "",
+            "Address that redirected connections arrive at; their original destination decides where they go.";
+        InboundWorkload = "inbound_workload": Kind::Text("namespace/Kind/name"), "",
+            "The workload in this pod. Without it nothing that is redirected is steered.";
+    }
+    Routes {
+        Routes = "routes": PATH, "",
+            "YAML file with workloads, sandboxes and overrides. Without it, and while it is missing, everything goes to the baseline. A wrong file changes nothing: the last good table stays.";
+        RoutesPollInterval = "routes_poll_interval": span(10, HOUR), "250ms",
+            "How often the routes file is looked at. A change is applied once it stayed the same for one interval.";
+    }
+    Carriers {
+        RoutingHeaders = "routing_headers": Kind::List("header names"), "sd-routing-key",
+            "Headers whose value is the bare routing key, read before all other carriers. The first carries the key alone when the baggage is full.";
+        BaggageMember = "baggage_member": Kind::Text("a member name"), "sd-routing-key",
+            "Member of baggage and tracestate, and suffix of ot-baggage-, uberctx- and baggage- headers, that holds the routing key.";
+        LegacyMembers = "legacy_members": Kind::List("member names"), "sd-sandbox,sd-workspace",
+            "Older member names that are read too, after baggage_member.";
+        OnConflict = "on_conflict": Kind::Choice(&["first", "reject"]), "first",
+            "When carriers hold different keys: the first in reading order wins, or the request is answered with 400.";
+        OwnKey = "own_key": Kind::Text("1 to 64 of A-Z a-z 0-9 . _ -"), "",
+            "Routing key of the fork this proxy belongs to; requests without a key get it.";
+        GatewayKeyOrder = "gateway_key_order": Kind::List("host, query, cookie"), "host,query,cookie",
+            "Carriers that listeners with role=gateway read after all others, in this order. Those not configured are skipped.";
+        GatewayHostPattern = "gateway_host_pattern": Kind::Text("{key}.DOMAIN or {key}--*.DOMAIN"), "",
+            "Host names that hold a routing key in their first label.";
+        GatewayQuery = "gateway_query": Kind::Text("a parameter name"), "",
+            "Query parameter that holds a routing key.";
+        GatewayCookie = "gateway_cookie": Kind::Text("a cookie name"), "",
+            "Cookie that holds a routing key.";
+        SignedKeysFile = "signed_keys_file": PATH, "",
+            "YAML list of {kid, hmac: base64} or {kid, ed25519: base64}: keys that verify signed routing keys on listeners with trust=signed.";
+        SignedKeysAudience = "signed_keys_audience": Kind::Text("a name"), "",
+            "The audience that signed routing keys must be for, usually the cluster. Required with signed_keys_file.";
+    }
+    Limits {
+        HeadBytesMax = "head_bytes_max": size(KIB, MIB), "16KiB",
+            "Largest head of a message. Requests over it are answered with 431, responses over it with 502.";
+        FieldsMax = "fields_max": count(1, 1000), "100",
+            "Most field lines in a head. Requests over it are answered with 431, responses over it with 502.";
+        TargetBytesMax = "target_bytes_max": size(64, MIB), "8KiB",
+            "Longest request target. Longer ones are answered with 414.";
+        ChunkExtensionBytesMax = "chunk_extension_bytes_max": size(0, MIB), "1KiB",
+            "Chunk extensions in one body, which are never forwarded. Bodies over it are cut off.";
+        TrailerBytesMax = "trailer_bytes_max": size(0, MIB), "8KiB",
+            "Largest trailer section. Messages over it are cut off.";
+        TrailerFieldsMax = "trailer_fields_max": count(0, 1000), "32",
+            "Most field lines in a trailer section. Messages over it are cut off.";
+        InformationalMax = "informational_max": count(1, 1000), "16",
+            "Most 1xx responses before the final one. An upstream that sends more is answered for with 502.";
+        DrainBodyBytesMax = "drain_body_bytes_max": size(0, 64 * MIB), "64KiB",
+            "How much of a refused request's body is read so that its connection can be kept. Longer bodies cost the connection.";
+        BufferBytes = "buffer_bytes": size(4 * KIB, MIB), "16KiB",
+            "Size of a relay buffer, held only while bytes are in flight. Larger saves system calls on large bodies and costs memory per busy connection.";
+        ConnectionsMax = "connections_max": count(0, 10_000_000), "0",
+            "Most downstream connections; 0: half of the descriptor limit. Connections over it are closed at once.";
+        ListenBacklog = "listen_backlog": count(1, 65_535), "1024",
+            "Connections that the kernel holds for a listener until a worker accepts them; it caps this at net.core.somaxconn.";
+    }
+    Timeouts {
+        DetectTimeout = "detect_timeout": span(1, MINUTE), "1s",
+            "How long the first bytes of a connection may leave open what it speaks; then it is passed through as it is. Protocols in which the server speaks first wait this long: declare those as tcp.";
+        HeadTimeout = "head_timeout": TIMEOUT, "10s",
+            "From the first byte of a request head to its last; then 408.";
+        IdleTimeout = "idle_timeout": TIMEOUT, "60s",
+            "How long a downstream connection is kept without a request.";
+        BodyIdleTimeout = "body_idle_timeout": TIMEOUT, "30s",
+            "How long a body may pause, and how long a peer may take no bytes.";
+        ClientFinTimeout = "client_fin_timeout": span(1, MINUTE), "1s",
+            "How long a closed connection is read on so that the peer gets the last response instead of a reset.";
+        ConnectTimeout = "connect_timeout": span(1, MINUTE), "1s",
+            "How long one attempt to connect upstream may take.";
+        ResponseTimeout = "response_timeout": TIMEOUT, "60s",
+            "From the end of a request to the head of its response, for each try; then 504. Long polls need more.";
+        RequestTimeout = "request_timeout": TIMEOUT, "0",
+            "From a request's head to the end of its response, all tries together; then 504 or a cut-off body. Streams end by it too.";
+        TunnelIdleTimeout = "tunnel_idle_timeout": TIMEOUT, "1h",
+            "How long a tunnel may stay silent in both directions.";
+        UpstreamIdleTimeout = "upstream_idle_timeout": TIMEOUT, "30s",
+            "How long an upstream connection is kept without a request. Keep it below what the app allows, or requests meet closed connections and cost a retry.";
+    }
+    Upstream {
+        UpstreamIdleMax = "upstream_idle_max": count(0, 100_000), "128",
+            "Idle connections kept for each endpoint and worker; 0: none.";
+        UpstreamConnectionsMax = "upstream_connections_max": count(1, 10_000_000), "1024",
+            "Connections to one destination, over all its endpoints, for each worker. Requests that would need one more are answered with 503.";
+        UpstreamPendingMax = "upstream_pending_max": count(1, 10_000_000), "1024",
+            "Requests that wait for a connection to one destination, for each worker. More are answered with 503.";
+        UpstreamRequestsMax = "upstream_requests_max": count(1, 10_000_000), "1024",
+            "Requests in flight to one destination, for each worker. More are answered with 503.";
+        RetriesMax = "retries_max": count(0, 10), "2",
+            "How often one request may be sent again, and only where that is safe; 0: never.";
+        RetryBudgetPercent = "retry_budget_percent": PERCENT, "20",
+            "Retries as a share of recent requests. It keeps a failing destination from getting more load than a healthy one.";
+        RetryMinPerSecond = "retry_min_per_second": count(0, 100_000), "10",
+            "Retries that are allowed each second whatever the budget says, for destinations with little traffic.";
+        EjectionFailures = "ejection_failures": count(0, 1000), "5",
+            "Consecutive failures that take an endpoint out of rotation; 0: never.";
+        EjectionTime = "ejection_time": span(1, DAY), "30s",
+            "How long an endpoint stays out, times the number of times it was ejected.";
+        EjectionMaxPercent = "ejection_max_percent": PERCENT, "50",
+            "Most endpoints of one destination that may be out at once. The last one is never ejected.";
+        PanicThresholdPercent = "panic_threshold_percent": PERCENT, "50",
+            "When fewer endpoints than this are in rotation, all are used again: a whole destination failing is no reason to send all its load to one survivor. 0: never.";
+    }
+    Drain {
+        DrainDelay = "drain_delay": Kind::Timeout { max: HOUR }, "5s",
+            "After SIGTERM, how long to go on as before while not ready, so that others learn to stay away.";
+        DrainTimeout = "drain_timeout": span(1, DAY), "25s",
+            "After SIGTERM, when to cut what is still in flight; counted from the signal, so it must be longer than drain_delay and shorter than the grace period of the pod.";
+    }
+    Log {
+        LogLevel = "log_level": Kind::Choice(&["off", "error", "warn", "info", "debug", "trace"]), "info",
+            "Least severe level of the process log. The admin server can change it while running.";
+        LogFormat = "log_format": Kind::Choice(&["text", "json"]), "text",
+            "Shape of the process log, which goes to stderr.";
+        AccessLog = "access_log": Kind::Text("off, stdout, stderr or a path"), "off",
+            "Where one JSON line per request goes. Lines that would make a request wait are dropped and counted.";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_good_value() {
+        for setting in SETTINGS {
+            assert!(setting.kind.parse(setting.default).is_ok(), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn a_row_stands_where_its_identifier_says() {
+        for (at, setting) in SETTINGS.iter().enumerate() {
+            assert_eq!(setting.id as usize, at, "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_descriptions_are_sentences() {
+        let names: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.name).collect();
+        assert_eq!(names.len(), SETTINGS.len());
+        for setting in SETTINGS {
+            assert!(setting.help.ends_with('.'), "{}", setting.name);
+            assert!(
+                setting.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+                "{}",
+                setting.name
+            );
+        }
+    }
+}

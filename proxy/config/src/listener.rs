@@ -1,0 +1,248 @@
+//! Listeners with an address of their own, and the text that describes one.
+
+use std::{net::SocketAddr, str::FromStr};
+
+use spurline_route::{Trust, Workload};
+
+use crate::raw::RawListener;
+
+/// One address that accepts connections for one workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Unique among the listeners of a proxy; in logs.
+    pub name: String,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Whose baseline this is; always there unless `protocol` is [`Protocol::Tcp`].
+    pub workload: Option<Workload>,
+    /// The workload's port that requests are for; overrides name it.
+    pub port: u16,
+    /// Where unsteered requests go; empty: to the endpoints that the route table has for the workload.
+    pub baseline: Vec<SocketAddr>,
+    /// What is spoken here.
+    pub protocol: Protocol,
+    /// What the proxy is for these connections.
+    pub role: Role,
+    /// Whose routing keys count.
+    pub trust: Trust,
+}
+
+/// What a listener's clients speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Decided by the first bytes of each connection.
+    Detect,
+    /// HTTP; anything else is refused.
+    Http,
+    /// Opaque bytes; nothing is read or steered.
+    Tcp,
+}
+
+/// What the proxy is for a listener's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Beside an app inside the mesh.
+    Sidecar,
+    /// At the edge: reads the gateway's carriers too.
+    Gateway,
+}
+
+/// The form of a listener on the command line.
+pub(crate) const SYNTAX: &str = "name=NAME,listen=ADDRESS:PORT,workload=NAMESPACE/KIND/NAME,port=PORT,\
+baseline=ADDRESS:PORT+...,protocol=detect|http|tcp,role=sidecar|gateway,trust=all|signed|none";
+
+const NAME_LEN_MAX: usize = 63;
+
+const KEYS: [&str; 8] = ["name", "listen", "workload", "port", "baseline", "protocol", "role", "trust"];
+
+/// The value of one key, with what is wrong if it is wrong.
+struct Fields<'a> {
+    raw: &'a RawListener,
+    reasons: Vec<String>,
+}
+
+impl Listener {
+    /// Checks what was typed. The error holds every reason, each naming its key.
+    pub(crate) fn from_raw(raw: &RawListener) -> Result<Self, Vec<String>> {
+        let mut fields = Fields { raw, reasons: Vec::new() };
+        fields.check_keys();
+        let name = fields.get("name", parse_name);
+        let listen = fields.get("listen", parse_addr);
+        let workload = fields.get("workload", parse_as::<Workload>);
+        let port = fields.get("port", parse_port);
+        let baseline = fields.get("baseline", parse_addrs);
+        let protocol = fields.get("protocol", Protocol::parse).unwrap_or(Protocol::Detect);
+        let role = fields.get("role", Role::parse).unwrap_or(Role::Sidecar);
+        let trust = fields.get("trust", parse_trust).unwrap_or(match role {
+            Role::Sidecar => Trust::All,
+            Role::Gateway => Trust::None,
+        });
+        fields.require("name");
+        fields.require("listen");
+        if protocol != Protocol::Tcp {
+            fields.require("workload");
+        } else if baseline.as_ref().is_none_or(Vec::is_empty) && workload.is_none() {
+            fields.reasons.push("protocol=tcp needs baseline or workload".to_owned());
+        }
+        match (name, listen, fields.reasons.is_empty()) {
+            (Some(name), Some(listen), true) => Ok(Self {
+                name,
+                listen,
+                workload,
+                port: port.unwrap_or_else(|| listen.port()),
+                baseline: baseline.unwrap_or_default(),
+                protocol,
+                role,
+                trust,
+            }),
+            _ => Err(fields.reasons),
+        }
+    }
+}
+
+impl Fields<'_> {
+    fn check_keys(&mut self) {
+        let mut seen: Vec<&str> = Vec::new();
+        for (key, _) in &self.raw.fields {
+            if !KEYS.contains(&key.as_str()) {
+                self.reasons.push(format!("unknown key {key:?}"));
+            } else if seen.contains(&key.as_str()) {
+                self.reasons.push(format!("{key} is given twice"));
+            }
+            seen.push(key);
+        }
+    }
+
+    fn find(&self, key: &str) -> Option<&str> {
+        self.raw.fields.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    fn get<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let result = parse(self.find(key)?);
+        match result {
+            Ok(value) => Some(value),
+            Err(reason) => {
+                self.reasons.push(format!("{key}: {reason}"));
+                None
+            }
+        }
+    }
+
+    fn require(&mut self, key: &str) {
+        if self.find(key).is_none() {
+            self.reasons.push(format!("{key} is missing"));
+        }
+    }
+}
+
+fn parse_name(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if (1..=NAME_LEN_MAX).contains(&text.len()) && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is not 1 to {NAME_LEN_MAX} letters, digits, '-', '_' or '.'"))
+    }
+}
+
+/// An address and port in digits: names would need resolving, and would be resolved once and go stale.
+pub(crate) fn parse_addr(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is not ADDRESS:PORT in digits, such as 127.0.0.1:8080 or [::1]:8080"))
+}
+
+fn parse_addrs(text: &str) -> Result<Vec<SocketAddr>, String> {
+    text.split('+').map(parse_addr).collect()
+}
+
+fn parse_port(text: &str) -> Result<u16, String> {
+    text.parse().ok().filter(|port| *port != 0).ok_or_else(|| format!("{text:?} is not 1 to 65535"))
+}
+
+fn parse_as<T: FromStr<Err: ToString>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| format!("{text:?}: {}", error.to_string()))
+}
+
+fn parse_trust(text: &str) -> Result<Trust, String> {
+    match text {
+        "all" => Ok(Trust::All),
+        "signed" => Ok(Trust::Signed),
+        "none" => Ok(Trust::None),
+        _ => Err(format!("{text:?} is not all, signed or none")),
+    }
+}
+
+impl Protocol {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "detect" => Ok(Self::Detect),
+            "http" => Ok(Self::Http),
+            "tcp" => Ok(Self::Tcp),
+            _ => Err(format!("{text:?} is not detect, http or tcp")),
+        }
+    }
+}
+
+impl Role {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "sidecar" => Ok(Self::Sidecar),
+            "gateway" => Ok(Self::Gateway),
+            _ => Err(format!("{text:?} is not sidecar or gateway")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raw::Source;
+
+    fn listener(text: &str) -> Result<Listener, Vec<String>> {
+        Listener::from_raw(&RawListener::from_text(text, Source::Flag).unwrap())
+    }
+
+    #[test]
+    fn only_name_address_and_workload_are_needed() {
+        let listener = listener("name=cart,listen=127.0.0.1:9001,workload=shop/Deployment/cart").unwrap();
+        assert_eq!(listener.port, 9001);
+        assert_eq!(listener.baseline, []);
+        assert_eq!(listener.protocol, Protocol::Detect);
+        assert_eq!((listener.role, listener.trust), (Role::Sidecar, Trust::All));
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let listener = listener(
+            "name=edge,listen=[::1]:80,workload=shop/Deployment/web,port=8080,baseline=127.0.0.1:1+127.0.0.1:2,\
+             protocol=http,role=gateway,trust=signed",
+        )
+        .unwrap();
+        assert_eq!(listener.port, 8080);
+        assert_eq!(listener.baseline.len(), 2);
+        assert_eq!((listener.protocol, listener.role), (Protocol::Http, Role::Gateway));
+        assert_eq!(listener.trust, Trust::Signed);
+    }
+
+    #[test]
+    fn a_gateway_trusts_nobody_unless_told() {
+        let listener = listener("name=a,listen=127.0.0.1:1,workload=n/Deployment/a,role=gateway").unwrap();
+        assert_eq!(listener.trust, Trust::None);
+    }
+
+    #[test]
+    fn a_workload_is_needed_unless_bytes_are_opaque() {
+        assert_eq!(listener("name=a,listen=127.0.0.1:1").unwrap_err(), ["workload is missing"]);
+        assert!(listener("name=a,listen=127.0.0.1:1,protocol=tcp,baseline=127.0.0.1:2").is_ok());
+        assert_eq!(
+            listener("name=a,listen=127.0.0.1:1,protocol=tcp").unwrap_err(),
+            ["protocol=tcp needs baseline or workload"]
+        );
+    }
+
+    #[test]
+    fn all_mistakes_of_a_listener_are_told_at_once() {
+        let reasons =
+            listener("name=a b,listen=localhost:1,port=0,role=edge,colour=red,role=gateway").unwrap_err();
+        assert_eq!(reasons.len(), 7, "{reasons:#?}");
+    }
+}
