@@ -23,7 +23,7 @@ const GENERATED_LEN: usize = 12;
 pub struct RoutingKey {
     // Never zero, so that `Option<RoutingKey>` costs no extra byte.
     len: NonZeroU8,
-    bytes: [u8; RoutingKey::LEN_MAX],
+    bytes: [u8; Self::LEN_MAX],
 }
 
 /// Why some bytes are not a routing key.
@@ -81,6 +81,12 @@ impl RoutingKey {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len.get())).unwrap_or_default()
+    }
+
+    /// The key with its letters in lower case: a different key, if it had others.
+    pub(crate) fn to_lowercase(mut self) -> Self {
+        self.bytes.make_ascii_lowercase();
+        self
     }
 
     /// The key as text.

@@ -90,9 +90,9 @@ pub enum TableError {
         /// The sandbox.
         name: Arc<str>,
         /// The key that was added first.
-        first: RoutingKey,
+        first: Box<RoutingKey>,
         /// The key that was refused.
-        second: RoutingKey,
+        second: Box<RoutingKey>,
     },
     /// Two forks of one workload for one key.
     #[error("{workload} with routing key {key} goes to fork {first} and to fork {second}")]
@@ -246,7 +246,8 @@ impl RouteTableBuilder {
     pub fn add_sandbox(&mut self, name: impl Into<Arc<str>>, key: RoutingKey) -> Result<(), TableError> {
         let name = name.into();
         if let Some(&first) = self.keys.get(&name) {
-            return Err(TableError::DuplicateSandbox { name, first, second: key });
+            let (first, second) = (Box::new(first), Box::new(key));
+            return Err(TableError::DuplicateSandbox { name, first, second });
         }
         match self.table.sandboxes.entry(key) {
             Entry::Occupied(taken) => {
