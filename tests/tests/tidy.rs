@@ -195,6 +195,7 @@ fn what_is_unfinished_is_caught() {
     assert_eq!(rules::unfinished(&file("a.md", &format!("one {word}: more\n"))).len(), 1);
     assert_none(&rules::unfinished(&file("a.md", &format!("a{word}s\n"))));
     assert_eq!(rules::unfinished(&file("a.rs", concat!("// Good enough for", " now.\n"))).len(), 1);
+    assert_none(&rules::unfinished(&file("a.rs", concat!("for", " now in [1, 2] {}\n"))));
     assert_eq!(rules::leftovers(&file("a.rs", "#[test]\n#[ignore]\nfn f() {\n    dbg!(1);\n}\n")).len(), 2);
     assert_none(&rules::leftovers(&file("a.rs", "#[ignore = \"takes an hour\"]\nfn f() {}\n")));
 }
