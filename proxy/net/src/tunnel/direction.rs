@@ -145,3 +145,56 @@ impl Direction {
         Poll::Ready(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connecting = TcpStream::connect(listener.local_addr().unwrap());
+        let (ours, accepted) = tokio::join!(connecting, listener.accept());
+        (ours.unwrap(), accepted.unwrap().0)
+    }
+
+    /// Takes turns until `done`, as the tunnel does.
+    async fn advance_until(
+        direction: &mut Direction,
+        (source, target): (&mut TcpStream, &mut TcpStream),
+        done: impl Fn(&Direction) -> bool,
+    ) {
+        let turns = poll_fn(|cx| {
+            let turn = direction.advance(source, target, State::Open, cx);
+            if done(direction) {
+                return Poll::Ready(());
+            }
+            if turn.has_more {
+                cx.waker().wake_by_ref();
+            }
+            Poll::Pending
+        });
+        timeout(Duration::from_secs(10), turns).await.expect("in time");
+    }
+
+    #[tokio::test]
+    async fn a_buffer_is_held_only_while_bytes_are_on_their_way() {
+        let (mut source, mut writer) = pair().await;
+        let (mut target, mut reader) = pair().await;
+        let mut direction = Direction::new(b"first".to_vec());
+        assert!(direction.held.is_some());
+        writer.write_all(b"second").await.unwrap();
+        advance_until(&mut direction, (&mut source, &mut target), |d| d.written_bytes() == 11).await;
+        let mut seen = [0; 11];
+        reader.read_exact(&mut seen).await.unwrap();
+        assert_eq!(&seen, b"firstsecond");
+        assert!(direction.held.is_none(), "an idle direction holds a buffer");
+        assert_eq!(direction.state(), State::Open);
+    }
+}

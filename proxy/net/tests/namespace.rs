@@ -1,4 +1,4 @@
-//! Original destinations of connections that a real kernel redirects, in a network namespace of their own.
+//! What takes a network namespace of its own: connections that a real kernel redirects, or connects to themselves.
 //!
 //! Needs `unshare`, `ip`, `nft` and `iptables`, and either root or unprivileged user namespaces. Without them these
 //! tests fail, unless `SPURLINE_SKIP_NETNS=1` says that this is known.
@@ -13,10 +13,13 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::time::Duration;
 
-use spurline_net::{Acceptor, ListenOptions, listen, original_destination};
+use spurline_net::{
+    Acceptor, ConnectError, ListenOptions, connect, listen, original_destination, set_linger_reset,
+};
 
-/// Which tool writes the rules, for the copy of this test inside the namespace.
+/// Which tool writes the rules, for the copy of the test inside the namespace.
 const TOOL: &str = "SPURLINE_TEST_REDIRECT_TOOL";
 const SKIP: &str = "SPURLINE_SKIP_NETNS";
 
@@ -38,10 +41,10 @@ fn run(program: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{program} {arguments:?}: {said}");
 }
 
-/// Runs `inside_the_namespace` of this very file in a new network namespace.
-fn in_a_namespace(tool: &str) {
+/// Runs the ignored test `inside` of this very file in a new network namespace.
+fn in_a_namespace(inside: &str, tool: &str) {
     if std::env::var_os(SKIP).is_some_and(|skip| skip == "1") {
-        println!("SKIPPED because {SKIP}=1: redirection by {tool} is not tested");
+        println!("SKIPPED because {SKIP}=1: {inside} {tool}");
         return;
     }
     let mut unshare = Command::new("unshare");
@@ -50,7 +53,7 @@ fn in_a_namespace(tool: &str) {
         unshare.arg("--map-root-user");
     }
     unshare.arg(std::env::current_exe().unwrap());
-    unshare.args(["--exact", "inside_the_namespace", "--ignored", "--nocapture"]);
+    unshare.args(["--exact", inside, "--ignored", "--nocapture"]);
     let output = unshare.env(TOOL, tool).output().expect("unshare runs");
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -92,17 +95,22 @@ fn socket_addr(ip: &str, port: u16) -> SocketAddr {
 
 #[test]
 fn nft_redirect_reports_the_original_destination() {
-    in_a_namespace("nft");
+    in_a_namespace("inside_original_destinations_are_reported", "nft");
 }
 
 #[test]
 fn iptables_redirect_reports_the_original_destination() {
-    in_a_namespace("iptables");
+    in_a_namespace("inside_original_destinations_are_reported", "iptables");
+}
+
+#[test]
+fn a_connection_to_itself_is_refused() {
+    in_a_namespace("inside_a_connection_to_itself_is_refused", "");
 }
 
 #[tokio::test]
 #[ignore = "run by the tests above, inside a namespace"]
-async fn inside_the_namespace() {
+async fn inside_original_destinations_are_reported() {
     let tool = std::env::var(TOOL).expect("started by the tests above");
     run("ip", &["link", "set", "lo", "up"]);
     run("ip", &["address", "add", "10.77.0.1/32", "dev", "lo"]);
@@ -127,4 +135,19 @@ async fn inside_the_namespace() {
         assert_eq!(original(&mut dual, target).await, Some(target));
         assert_eq!(original(&mut dual, socket_addr(ip, TO)).await, None);
     }
+}
+
+#[tokio::test]
+#[ignore = "run by the tests above, inside a namespace"]
+async fn inside_a_connection_to_itself_is_refused() {
+    run("ip", &["link", "set", "lo", "up"]);
+    // With one port to choose from, the kernel has to take the one that is connected to.
+    std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40000").unwrap();
+    let addr = socket_addr("127.0.0.1", 40000);
+    let plain = tokio::net::TcpStream::connect(addr).await.expect("the kernel connects it to itself");
+    assert_eq!(plain.local_addr().unwrap(), plain.peer_addr().unwrap());
+    set_linger_reset(&plain).unwrap();
+    drop(plain);
+    let refused = connect(addr, Duration::from_secs(5)).await;
+    assert!(matches!(refused, Err(ConnectError::Refused)), "{refused:?}");
 }
