@@ -1,0 +1,3 @@
+//! The bodies of the fuzz targets, one module per crate under test.
+
+pub mod route;
