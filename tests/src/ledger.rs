@@ -54,11 +54,23 @@ pub struct Sent {
     pub outcome: Outcome,
 }
 
+/// Which requests may be refused because of an injected fault.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Refusals {
+    /// None: a retry elsewhere was possible for every one.
+    #[default]
+    None,
+    /// Those that must not be sent twice.
+    NotIdempotent,
+    /// Any.
+    Any,
+}
+
 /// What a run admits because of the faults it injects. The default admits nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tolerance {
     /// Refusals with a reason and a 5xx status.
-    pub refusals: bool,
+    pub refusals: Refusals,
     /// Answers that are visibly cut.
     pub cuts: bool,
     /// Idempotent requests that reach upstreams more than once.
@@ -80,6 +92,16 @@ pub struct Report {
     pub repeated: usize,
     /// What was wrong, by kind. Empty when all is well.
     pub wrong: HashMap<&'static str, Vec<String>>,
+}
+
+impl Refusals {
+    fn admit(self, idempotent: bool) -> bool {
+        match self {
+            Self::None => false,
+            Self::NotIdempotent => !idempotent,
+            Self::Any => true,
+        }
+    }
 }
 
 impl Report {
@@ -113,6 +135,12 @@ impl Report {
     fn note(&mut self, kind: &'static str, line: String) {
         self.wrong.entry(kind).or_default().push(line);
     }
+}
+
+/// How many requests a ledger run sends: `SPURLINE_LEDGER_REQUESTS`, else what a suite can afford.
+pub fn requests(otherwise: usize) -> usize {
+    let wanted = std::env::var("SPURLINE_LEDGER_REQUESTS");
+    wanted.map_or(otherwise, |count| count.parse().expect("SPURLINE_LEDGER_REQUESTS is a count"))
 }
 
 /// Reconciles the client's log with those of all upstreams.
@@ -151,7 +179,9 @@ fn judge_outcome(one: &Sent, timeline: &Timeline, tolerance: Tolerance, report: 
                 report.note("misrouted", format!("{} with {:?} by {by}, not {allowed:?}", one.id, one.key));
             }
         }
-        Outcome::Refused { status, reason } if reason.is_some() && *status >= 500 && tolerance.refusals => {
+        Outcome::Refused { status, reason }
+            if reason.is_some() && *status >= 500 && tolerance.refusals.admit(one.idempotent) =>
+        {
             report.refused += 1;
         }
         Outcome::Refused { status, reason } => {

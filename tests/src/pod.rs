@@ -37,6 +37,7 @@ pub enum Redirect {
 #[derive(Debug)]
 pub struct Pod {
     name: String,
+    host: Ipv4Addr,
     address: Ipv4Addr,
 }
 
@@ -50,7 +51,7 @@ impl Pod {
         let host = Ipv4Addr::new(10, 64 | (high & 0x3f), low, next.wrapping_mul(4).wrapping_add(1));
         let address = Ipv4Addr::new(10, 64 | (high & 0x3f), low, next.wrapping_mul(4).wrapping_add(2));
         privileged(&["ip", "netns", "add", &name]);
-        let pod = Self { name, address };
+        let pod = Self { name, host, address };
         privileged(&[
             "ip", "link", "add", &outer, "type", "veth", "peer", "name", &inner, "netns", &pod.name,
         ]);
@@ -71,6 +72,11 @@ impl Pod {
     /// The pod's address with a port, as peers outside see it.
     pub fn address(&self, port: u16) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(self.address), port)
+    }
+
+    /// Our end of the pair with a port, as programs inside reach us.
+    pub fn host_address(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(self.host), port)
     }
 
     /// Redirects inbound connections for `ports` to `proxy_port` with a real rule.

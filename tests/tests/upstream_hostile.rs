@@ -106,7 +106,7 @@ fn content() -> Vec<Row> {
         row(
             "F07",
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
-            { Expect::Answered(200) },
+            Expect::Answered(200),
         ),
         row(
             "F07 chunked",
@@ -152,7 +152,7 @@ fn judge(row: &Row, outcome: Result<spurline_tests::wire::Response, ReadError>) 
 
 #[test]
 fn every_row_is_a_clean_refusal_or_a_visible_cut() {
-    let rows = [framing(), sizes(), content()].concat_rows();
+    let rows: Vec<Row> = framing().into_iter().chain(sizes()).chain(content()).collect();
     let mut failures = Vec::new();
     for row in &rows {
         let reply = row.reply.clone();
@@ -182,16 +182,6 @@ fn every_row_is_a_clean_refusal_or_a_visible_cut() {
     }
     println!("upstream_hostile: rows covered {}, failed {}", rows.len(), failures.len());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-}
-
-trait ConcatRows {
-    fn concat_rows(self) -> Vec<Row>;
-}
-
-impl<const N: usize> ConcatRows for [Vec<Row>; N] {
-    fn concat_rows(self) -> Vec<Row> {
-        self.into_iter().flatten().collect()
-    }
 }
 
 #[test]

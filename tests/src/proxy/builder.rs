@@ -58,8 +58,13 @@ impl Builder {
 
     /// A listener on a free address with the rest of its keys as the command line has them.
     #[must_use]
-    pub fn listener(mut self, name: &str, keys: &str) -> Self {
-        let address = free_address();
+    pub fn listener(self, name: &str, keys: &str) -> Self {
+        self.listener_at(name, free_address(), keys)
+    }
+
+    /// The same on an address of the caller's.
+    #[must_use]
+    pub fn listener_at(mut self, name: &str, address: SocketAddr, keys: &str) -> Self {
         self.listeners.push((name.to_owned(), address));
         self.argument("--listener").argument(&format!("name={name},listen={address},{keys}"))
     }

@@ -1,0 +1,218 @@
+//! What is not HTTP passes byte for byte: order, half-closes, resets, servers that speak first, real databases.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a suite fails by panicking"
+)]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use spurline_tests::servers::{Kind, Server};
+use spurline_tests::{DEADLINE, End, RawClient, TestProxy, eventually, run};
+
+/// A server that handles each connection with `serve` on a thread of its own.
+fn server(serve: impl Fn(TcpStream) + Send + Sync + Copy + 'static) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bind");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            std::thread::spawn(move || serve(stream));
+        }
+    });
+    address
+}
+
+fn echo(mut stream: TcpStream) {
+    let mut buffer = [0; 16 * 1024];
+    while let Ok(count) = stream.read(&mut buffer) {
+        if count == 0 || stream.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+}
+
+fn proxy(upstream: SocketAddr) -> TestProxy {
+    TestProxy::build()
+        .tcp("app", &[upstream])
+        .listener("detect", &format!("workload=a/Deployment/b,port=1,baseline={upstream}"))
+        .flag("--detect-timeout", "300ms")
+        .start()
+}
+
+#[test]
+fn a_megabyte_comes_back_unchanged_and_the_half_close_too() {
+    let proxy = proxy(server(echo));
+    let content: Vec<u8> = (0..1_000_000_u32).map(|number| (number % 251) as u8).collect();
+    let mut client = proxy.client();
+    let mut writer = client.writer();
+    let sent = content.clone();
+    let sender = std::thread::spawn(move || {
+        writer.write_all(&sent).expect("send");
+        writer.shutdown(std::net::Shutdown::Write).expect("finish");
+    });
+    let transcript = client.to_end();
+    sender.join().expect("the sender");
+    assert!(transcript.bytes == content, "{} bytes came back", transcript.bytes.len());
+    assert_eq!(transcript.end, End::Fin);
+}
+
+#[test]
+fn a_server_that_speaks_first_is_heard_at_once_on_a_declared_port() {
+    let proxy = proxy(server(|mut stream| {
+        let _ = stream.write_all(b"220 ready\r\n");
+        echo(stream);
+    }));
+    let started = Instant::now();
+    let mut client = proxy.client();
+    assert_eq!(client.read_exact(11).expect("a greeting"), b"220 ready\r\n");
+    assert!(started.elapsed() < Duration::from_millis(250), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_server_that_speaks_first_is_heard_after_the_detection_timeout_elsewhere() {
+    let proxy = proxy(server(|mut stream| {
+        let _ = stream.write_all(b"220 ready\r\n");
+        echo(stream);
+    }));
+    let mut client = RawClient::connect(proxy.listener("detect"));
+    assert_eq!(client.read_exact(11).expect("a greeting"), b"220 ready\r\n");
+    client.send("one");
+    assert_eq!(client.read_exact(3).expect("an echo"), b"one");
+}
+
+#[test]
+fn what_is_detected_as_opaque_passes_with_its_first_bytes() {
+    let proxy = proxy(server(echo));
+    for bytes in
+        [&b"\x00\x00\x00\x08\x04\xd2\x16\x2f"[..], b"*1\r\n$4\r\nPING\r\n", b"SSH-2.0-x\r\n", b"\xff"]
+    {
+        let mut client = RawClient::connect(proxy.listener("detect"));
+        client.send(bytes);
+        assert_eq!(client.read_exact(bytes.len()).expect("an echo"), bytes);
+    }
+    let mut slow = RawClient::connect(proxy.listener("detect"));
+    slow.send("G");
+    assert_eq!(slow.read_exact(1).expect("one byte is opaque after the timeout"), b"G");
+}
+
+#[test]
+fn the_server_may_finish_first_while_the_client_goes_on() {
+    let proxy = proxy(server(|mut stream| {
+        stream.write_all(b"bye").expect("send");
+        stream.shutdown(std::net::Shutdown::Write).expect("finish");
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).expect("read on");
+        assert_eq!(rest, b"still here");
+    }));
+    let mut client = proxy.client();
+    assert_eq!(client.to_end(), spurline_tests::Transcript { bytes: b"bye".to_vec(), end: End::Fin });
+    client.send("still here").finish();
+}
+
+#[test]
+fn a_reset_is_passed_on_as_a_reset() {
+    let proxy = proxy(server(|stream| {
+        let mut first = [0; 1];
+        let _ = (&stream).read(&mut first);
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("set linger");
+    }));
+    let mut client = proxy.client();
+    client.send("x");
+    assert_eq!(client.to_end().end, End::Reset);
+}
+
+#[test]
+fn a_dead_upstream_ends_the_connection() {
+    let proxy = proxy(spurline_tests::free_address());
+    let mut client = proxy.client();
+    let _ = client.try_send("x");
+    let transcript = client.to_end();
+    assert!(transcript.bytes.is_empty() && transcript.end != End::Timeout, "{transcript:?}");
+}
+
+#[test]
+fn an_idle_tunnel_ends_after_its_timeout_and_a_busy_one_does_not() {
+    let upstream = server(echo);
+    let proxy = TestProxy::build().tcp("app", &[upstream]).flag("--tunnel-idle-timeout", "400ms").start();
+    let mut busy = proxy.client();
+    let mut idle = proxy.client();
+    idle.send("a");
+    assert_eq!(idle.read_exact(1).expect("an echo"), b"a");
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(900) {
+        busy.send("b");
+        assert_eq!(busy.read_exact(1).expect("an echo"), b"b");
+    }
+    let transcript = idle.read_timeout(Duration::from_millis(100)).to_end();
+    assert_ne!(transcript.end, End::Timeout, "the idle tunnel is still open");
+}
+
+#[test]
+fn a_slow_reader_stops_the_sender_and_not_the_memory() {
+    let proxy = proxy(server(|mut stream| {
+        let piece = vec![7; 64 * 1024];
+        let _ = stream.set_write_timeout(Some(DEADLINE));
+        for _ in 0..4_000 {
+            if stream.write_all(&piece).is_err() {
+                return;
+            }
+        }
+    }));
+    let before = proxy.resident_bytes();
+    let clients: Vec<_> = (0..20).map(|_| proxy.client().receive_buffer(4096)).collect();
+    let mut last = 0.0;
+    eventually("the flow has stopped", || {
+        let moved = proxy.metric("spurline_bytes_total", &[]);
+        let still = (moved - last).abs() < 1.0 && moved > 0.0;
+        last = moved;
+        still.then_some(())
+    });
+    let grown = proxy.resident_bytes().saturating_sub(before);
+    assert!(grown < 16 * 1024 * 1024, "{grown} bytes for {} clients that do not read", clients.len());
+}
+
+#[test]
+fn redis_works_through_the_proxy() {
+    let redis = Server::start(Kind::Redis);
+    let proxy = proxy(redis.address());
+    for address in [proxy.address(), proxy.listener("detect")] {
+        let cli = |words: &[&str]| {
+            let mut command = Command::new("redis-cli");
+            command.args(["-h", &address.ip().to_string(), "-p", &address.port().to_string()]).args(words);
+            let done = run(command, DEADLINE);
+            assert_eq!(done.code, Some(0), "{}", done.stderr);
+            done.stdout.trim().to_owned()
+        };
+        assert_eq!(cli(&["SET", "k", "v"]), "OK");
+        assert_eq!(cli(&["GET", "k"]), "v");
+        let large = "x".repeat(100_000);
+        cli(&["SET", "large", &large]);
+        assert_eq!(cli(&["GET", "large"]), large);
+    }
+}
+
+#[test]
+fn postgresql_works_through_the_proxy() {
+    let postgres = Server::start(Kind::Postgres);
+    let proxy = proxy(postgres.address());
+    for address in [proxy.address(), proxy.listener("detect")] {
+        let query = |sql: &str| {
+            let mut command = Command::new("psql");
+            command.args(["-h", &address.ip().to_string(), "-p", &address.port().to_string()]);
+            command.args(["-U", "postgres", "-At", "-c", sql]);
+            run(command, DEADLINE)
+        };
+        eventually("PostgreSQL takes queries", || (query("select 1").code == Some(0)).then_some(()));
+        let rows = query("select count(*), sum(n) from generate_series(1, 200000) n");
+        assert_eq!(rows.stdout.trim(), "200000|20000100000", "{}", rows.stderr);
+        let many = query("select repeat('x', 100) from generate_series(1, 20000)");
+        assert_eq!(many.stdout.len(), 20_000 * 101);
+    }
+}
