@@ -5,7 +5,7 @@
 //! protocols: whether an answer counts as a failure, and whether a request is safe to repeat, is the caller's
 //! judgement.
 
-pub mod balance;
-pub mod breaker;
-pub mod budget;
-pub mod outlier;
+pub(crate) mod balance;
+pub(crate) mod breaker;
+pub(crate) mod budget;
+pub(crate) mod outlier;

@@ -4,18 +4,18 @@
 
 /// What the choice needs to know about one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// Requests sent to the endpoint whose responses have not ended.
-    pub pending: u32,
+    pub(crate) pending: u32,
     /// False while the endpoint must not be used, for example because it is ejected.
-    pub available: bool,
+    pub(crate) available: bool,
 }
 
 /// Picks the index of an available candidate, `None` when there is none.
 ///
 /// `random` must be uniform over all 64 bits. `exclude` is the endpoint of the previous try: it is picked only when
 /// no other is available.
-pub fn pick(candidates: &[Candidate], random: u64, exclude: Option<usize>) -> Option<usize> {
+pub(crate) fn pick(candidates: &[Candidate], random: u64, exclude: Option<usize>) -> Option<usize> {
     let eligible = || {
         candidates
             .iter()

@@ -5,7 +5,7 @@
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Limit {
+pub(crate) enum Limit {
     /// Connections, being opened, in use or idle.
     Connections,
     /// Requests that wait for a connection.
@@ -16,15 +16,15 @@ pub enum Limit {
 
 /// The most of each that may be held. 0 refuses everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Maxima {
-    pub connections: u32,
-    pub pending: u32,
-    pub requests: u32,
+pub(crate) struct Maxima {
+    pub(crate) connections: u32,
+    pub(crate) pending: u32,
+    pub(crate) requests: u32,
 }
 
 /// The counters of one destination.
 #[derive(Clone, Debug)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     maxima: Maxima,
     held: Held,
 }
@@ -39,16 +39,16 @@ struct Held {
 /// The limit that refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("circuit breaker open: {} {}", .max, .limit.label())]
-pub struct Tripped {
-    pub limit: Limit,
-    pub max: u32,
+pub(crate) struct Tripped {
+    pub(crate) limit: Limit,
+    pub(crate) max: u32,
 }
 
 // === impl Limit ===
 
 impl Limit {
     /// The name of the limit in metrics, logs and refusals.
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Connections => "connections",
             Self::Pending => "pending",
@@ -60,12 +60,12 @@ impl Limit {
 // === impl Breaker ===
 
 impl Breaker {
-    pub fn new(maxima: Maxima) -> Self {
+    pub(crate) fn new(maxima: Maxima) -> Self {
         Self { maxima, held: Held::default() }
     }
 
     /// Counts one more, or says which limit is reached and counts nothing.
-    pub fn try_acquire(&mut self, limit: Limit) -> Result<(), Tripped> {
+    pub(crate) fn try_acquire(&mut self, limit: Limit) -> Result<(), Tripped> {
         let (held, max) = self.counter(limit);
         if *held >= max {
             return Err(Tripped { limit, max });
@@ -75,19 +75,10 @@ impl Breaker {
     }
 
     /// Gives back what one successful [`Self::try_acquire`] counted.
-    pub fn release(&mut self, limit: Limit) {
+    pub(crate) fn release(&mut self, limit: Limit) {
         let (held, _) = self.counter(limit);
         debug_assert!(*held > 0, "released more {} than acquired", limit.label());
         *held = held.saturating_sub(1);
-    }
-
-    /// How many are held now.
-    pub fn held(&self, limit: Limit) -> u32 {
-        match limit {
-            Limit::Connections => self.held.connections,
-            Limit::Pending => self.held.pending,
-            Limit::Requests => self.held.requests,
-        }
     }
 
     fn counter(&mut self, limit: Limit) -> (&mut u32, u32) {
@@ -115,7 +106,7 @@ mod tests {
         let tripped = breaker.try_acquire(Limit::Pending).unwrap_err();
         assert_eq!(tripped, Tripped { limit: Limit::Pending, max: 1 });
         assert_eq!(tripped.to_string(), "circuit breaker open: 1 pending");
-        assert_eq!(breaker.held(Limit::Pending), 1);
+        assert_eq!(breaker.held.pending, 1);
     }
 
     #[test]
@@ -125,7 +116,7 @@ mod tests {
         assert_eq!(breaker.try_acquire(Limit::Connections), Ok(()));
         breaker.release(Limit::Pending);
         assert_eq!(breaker.try_acquire(Limit::Pending), Ok(()));
-        assert_eq!(breaker.held(Limit::Connections), 1);
+        assert_eq!(breaker.held.connections, 1);
     }
 
     proptest! {
@@ -145,7 +136,8 @@ mod tests {
                     breaker.release(LIMITS[which]);
                     held[which] -= 1;
                 }
-                prop_assert_eq!(breaker.held(LIMITS[which]), held[which]);
+                let Held { connections, pending, requests } = breaker.held;
+                prop_assert_eq!([connections, pending, requests], held);
             }
         }
     }

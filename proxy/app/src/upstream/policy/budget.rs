@@ -21,7 +21,7 @@ struct Slot {
 ///
 /// The ten seconds slide in steps of one: between nine and ten seconds are seen at any time.
 #[derive(Clone, Debug)]
-pub struct RetryBudget {
+pub(crate) struct RetryBudget {
     percent: u32,
     floor: u64,
     slots: [Slot; WINDOW_SECONDS],
@@ -35,7 +35,7 @@ pub struct RetryBudget {
 impl RetryBudget {
     /// Allows `percent` retries per hundred requests, and `min_per_second` retries per second in any case. Both are
     /// counted over the window: a floor of 10 per second allows 100 retries at once after ten quiet seconds.
-    pub fn new(percent: u32, min_per_second: u32, now: Instant) -> Self {
+    pub(crate) fn new(percent: u32, min_per_second: u32, now: Instant) -> Self {
         Self {
             percent,
             floor: u64::from(min_per_second) * WINDOW_SECONDS as u64,
@@ -48,7 +48,7 @@ impl RetryBudget {
     }
 
     /// Counts a first try.
-    pub fn request(&mut self, now: Instant) {
+    pub(crate) fn request(&mut self, now: Instant) {
         self.turn(now);
         if let Some(slot) = self.slots.get_mut(self.current) {
             slot.requests += 1;
@@ -57,7 +57,7 @@ impl RetryBudget {
     }
 
     /// Counts a retry if the budget allows it; false means that the failure goes to the client.
-    pub fn try_retry(&mut self, now: Instant) -> bool {
+    pub(crate) fn try_retry(&mut self, now: Instant) -> bool {
         self.turn(now);
         let allowed = self.requests * u64::from(self.percent) / 100 + self.floor;
         if self.retries >= allowed {

@@ -19,22 +19,22 @@ const EJECTIONS_MAX: u32 = 10;
 
 /// When an endpoint is ejected, and when ejection stops being trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ejection {
+pub(crate) struct Ejection {
     /// Failures in a row that eject. 0 never ejects.
-    pub failures: u32,
+    pub(crate) failures: u32,
     /// How long the first ejection lasts; the second in a row lasts twice as long, up to ten times.
-    pub base: Duration,
+    pub(crate) base: Duration,
     /// The share of the endpoints that may be ejected at a time. One may be whatever its share is, unless this is 0;
     /// the last healthy endpoint never is.
-    pub max_percent: u32,
+    pub(crate) max_percent: u32,
     /// With a smaller share of healthy endpoints ejection is ignored and all are used: when most of a set fails, the
     /// cause is rarely the endpoints, and the few that are left would drown. 0 never ignores it.
-    pub panic_percent: u32,
+    pub(crate) panic_percent: u32,
 }
 
 /// What is remembered of one endpoint. Kept when the endpoint appears in the next set as well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Health {
+pub(crate) struct Health {
     failures: u32,
     ejections: u32,
     /// The end of the current ejection, or of the last one.
@@ -44,7 +44,7 @@ pub struct Health {
 
 /// What a failure led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Counted,
     /// The endpoint gets no requests for this long.
     Ejected(Duration),
@@ -52,7 +52,7 @@ pub enum Verdict {
 
 /// The health of a set of endpoints, by index.
 #[derive(Clone, Debug)]
-pub struct Outliers {
+pub(crate) struct Outliers {
     ejection: Ejection,
     endpoints: Vec<Health>,
     ejected: usize,
@@ -100,7 +100,7 @@ impl Health {
 impl Outliers {
     /// Endpoints with a history: `Health::default()` for a new one, [`Self::health`] of the previous set for one
     /// that stays.
-    pub fn new(ejection: Ejection, endpoints: impl IntoIterator<Item = Health>) -> Self {
+    pub(crate) fn new(ejection: Ejection, endpoints: impl IntoIterator<Item = Health>) -> Self {
         let endpoints: Vec<_> = endpoints.into_iter().collect();
         let ejected = endpoints.iter().filter(|health| health.ejected).count();
         let next_return =
@@ -111,7 +111,7 @@ impl Outliers {
     }
 
     /// The endpoint answered well.
-    pub fn success(&mut self, endpoint: usize) {
+    pub(crate) fn success(&mut self, endpoint: usize) {
         if let Some(health) = self.endpoints.get_mut(endpoint) {
             health.failures = 0;
         }
@@ -120,7 +120,7 @@ impl Outliers {
     /// The endpoint failed: no connection, a reset, or an answer that counts as a failure.
     ///
     /// A failure of an endpoint that is ejected already (a request that was under way) changes nothing.
-    pub fn failure(&mut self, endpoint: usize, now: Instant) -> Verdict {
+    pub(crate) fn failure(&mut self, endpoint: usize, now: Instant) -> Verdict {
         let spare = self.ejected < self.ejection.ejected_max(self.endpoints.len());
         let Some(health) = self.endpoints.get_mut(endpoint).filter(|health| !health.ejected) else {
             return Verdict::Counted;
@@ -138,7 +138,7 @@ impl Outliers {
 
     /// Takes back the endpoints whose time is over; returns how many. Call before a choice: it costs one comparison
     /// while nothing is due.
-    pub fn refresh(&mut self, now: Instant) -> usize {
+    pub(crate) fn refresh(&mut self, now: Instant) -> usize {
         if self.next_return.is_none_or(|next| now < next) {
             return 0;
         }
@@ -158,22 +158,22 @@ impl Outliers {
     }
 
     /// May the endpoint be used: it is not ejected, or so many are that ejection is ignored.
-    pub fn available(&self, endpoint: usize) -> bool {
+    pub(crate) fn available(&self, endpoint: usize) -> bool {
         self.endpoints.get(endpoint).is_some_and(|health| !health.ejected) || self.in_panic()
     }
 
     /// Is ejection ignored because too few endpoints are healthy?
-    pub fn in_panic(&self) -> bool {
+    pub(crate) fn in_panic(&self) -> bool {
         self.ejection.panics(self.ejected, self.endpoints.len())
     }
 
     /// How many endpoints are ejected.
-    pub fn ejected(&self) -> usize {
+    pub(crate) fn ejected(&self) -> usize {
         self.ejected
     }
 
     /// What is remembered of an endpoint, to carry it over into the next set.
-    pub fn health(&self, endpoint: usize) -> Option<Health> {
+    pub(crate) fn health(&self, endpoint: usize) -> Option<Health> {
         self.endpoints.get(endpoint).copied()
     }
 
