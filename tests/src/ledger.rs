@@ -9,6 +9,7 @@ mod load;
 mod timeline;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::time::Instant;
 
 pub use backend::{Backend, Seen};
@@ -107,33 +108,36 @@ impl Refusals {
 impl Report {
     /// Panics unless every figure that has to be zero is zero; prints the account.
     pub fn assert_clean(&self) {
-        let count = |kind| self.wrong.get(kind).map_or(0, Vec::len);
-        println!(
-            "ledger: sent {} answered {} refused {} cut {} repeated {} | lost {} duplicated {} misrouted {} \
-             corrupt {} smuggled {} orphaned {} badly refused {}",
-            self.sent,
-            self.answered,
-            self.refused,
-            self.cut,
-            self.repeated,
-            count("lost"),
-            count("duplicated"),
-            count("misrouted"),
-            count("corrupt"),
-            count("smuggled"),
-            count("orphaned"),
-            count("badly refused"),
-        );
-        for (kind, lines) in &self.wrong {
-            for line in lines.iter().take(5) {
-                println!("{kind}: {line}");
-            }
-        }
-        assert!(self.wrong.is_empty(), "the ledger does not balance");
+        println!("{self}");
+        assert!(self.is_clean(), "the ledger does not balance:\n{self}");
+    }
+
+    /// Whether every figure that has to be zero is zero.
+    pub fn is_clean(&self) -> bool {
+        self.wrong.is_empty()
     }
 
     fn note(&mut self, kind: &'static str, line: String) {
         self.wrong.entry(kind).or_default().push(line);
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sent, answered, refused, cut, repeated, wrong } = self;
+        write!(
+            formatter,
+            "sent {sent} answered {answered} refused {refused} cut {cut} repeated {repeated} |"
+        )?;
+        for kind in ["lost", "duplicated", "misrouted", "corrupt", "smuggled", "orphaned", "badly refused"] {
+            write!(formatter, " {kind} {}", wrong.get(kind).map_or(0, Vec::len))?;
+        }
+        for (kind, lines) in wrong {
+            for line in lines.iter().take(5) {
+                write!(formatter, "\n{kind}: {line}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -143,20 +147,20 @@ pub fn requests(otherwise: usize) -> usize {
     wanted.map_or(otherwise, |count| count.parse().expect("SPURLINE_LEDGER_REQUESTS is a count"))
 }
 
-/// Reconciles the client's log with those of all upstreams.
+/// Reconciles the client's log with those of all upstreams, whose logs it takes.
 pub fn reconcile(sent: &[Sent], backends: &[&Backend], timeline: &Timeline, tolerance: Tolerance) -> Report {
     let mut report = Report { sent: sent.len(), ..Report::default() };
     let mut seen: HashMap<String, Vec<(String, Seen)>> = HashMap::new();
     for backend in backends {
-        for one in backend.seen() {
-            seen.entry(one.id.clone()).or_default().push((backend.name().to_owned(), one));
-        }
-        for violation in backend.violations() {
+        for violation in backend.take_violations() {
             report.note("smuggled", format!("{}: {violation}", backend.name()));
         }
         let unfinished = backend.wait_idle();
         if unfinished > 0 {
             report.note("orphaned", format!("{}: {unfinished} requests still in work", backend.name()));
+        }
+        for one in backend.take_seen() {
+            seen.entry(one.id.clone()).or_default().push((backend.name().to_owned(), one));
         }
     }
     for one in sent {

@@ -76,14 +76,14 @@ impl Backend {
         &self.shared.name
     }
 
-    /// The log until now.
-    pub fn seen(&self) -> Vec<Seen> {
-        self.shared.seen.lock().expect("seen").clone()
+    /// The log since the last time it was taken.
+    pub fn take_seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.shared.seen.lock().expect("seen"))
     }
 
-    /// What a strict peer objects to.
-    pub fn violations(&self) -> Vec<String> {
-        self.shared.violations.lock().expect("violations").clone()
+    /// What a strict peer objects to, since the last time it was taken.
+    pub fn take_violations(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.violations.lock().expect("violations"))
     }
 
     /// Closes every open connection while the listener stays: the pooled ones of a proxy become stale.

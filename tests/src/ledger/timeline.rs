@@ -14,7 +14,7 @@ struct Phase {
 /// The tables of a run: each is possible from just before it is published until the next one is known to be in use.
 #[derive(Debug)]
 pub struct Timeline {
-    baseline: String,
+    baseline: Vec<String>,
     phases: Mutex<Vec<Phase>>,
 }
 
@@ -22,7 +22,14 @@ impl Timeline {
     /// A run that begins with `owners` (key → upstream); everything else belongs to `baseline`.
     pub fn new(baseline: &str, owners: &[(&str, &str)]) -> Self {
         let phase = Phase { from: Instant::now(), to: None, owners: map(owners) };
-        Self { baseline: baseline.to_owned(), phases: Mutex::new(vec![phase]) }
+        Self { baseline: vec![baseline.to_owned()], phases: Mutex::new(vec![phase]) }
+    }
+
+    /// One more endpoint of the baseline.
+    #[must_use]
+    pub fn also(mut self, baseline: &str) -> Self {
+        self.baseline.push(baseline.to_owned());
+        self
     }
 
     /// Runs `publish`, which has to return only when the new table is in use everywhere, and notes both ends.
@@ -40,9 +47,12 @@ impl Timeline {
         let phases = self.phases.lock().expect("phases");
         let possible =
             phases.iter().filter(|phase| phase.from <= ended && phase.to.is_none_or(|to| began <= to));
-        let owner =
-            |phase: &Phase| key.and_then(|key| phase.owners.get(key)).unwrap_or(&self.baseline).clone();
-        let mut owners: Vec<_> = possible.map(owner).collect();
+        let owner = |phase: &Phase| match key.and_then(|key| phase.owners.get(key)) {
+            Some(owner) => vec![owner.clone()],
+            None => self.baseline.clone(),
+        };
+        let mut owners: Vec<_> = possible.flat_map(owner).collect();
+        owners.sort_unstable();
         owners.dedup();
         owners
     }
