@@ -1,5 +1,32 @@
-//! Filled by what follows.
+//! The proxy: workers, pipelines, upstream pools, admin, readiness, shutdown.
+//!
+//! This is the crate that knows all the others and joins them: `spurline_route` decides, `spurline_http` reads and
+//! writes, `spurline_net` opens and accepts, `spurline_telemetry` counts; here it is put together for each connection.
+//! It parses no command line and installs no log; the binary does that.
 
 pub mod admin;
+mod app;
+mod binding;
+mod buffer;
+mod build;
+mod connection;
+mod deadline;
+mod error;
+mod exchange;
+mod explain;
+mod http;
+mod opaque;
+mod params;
 pub mod readiness;
+mod record;
+mod relay;
+mod reply;
 pub mod routes;
+mod signed_keys;
+mod steer;
+mod tunnel;
+mod upstream;
+mod worker;
+
+pub use app::{App, Telemetry, check, worker_count};
+pub use error::AppError;

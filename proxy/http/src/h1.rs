@@ -17,4 +17,4 @@ pub use encode::{
 };
 pub use request::{RequestHead, read_request};
 pub use response::{ResponseHead, read_response};
-pub use upgrade::{Upgrade, accepts_upgrade, requested_upgrade};
+pub use upgrade::{Upgrade, accepted_protocol, requested_upgrade};

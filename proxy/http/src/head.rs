@@ -206,6 +206,20 @@ impl Head {
         debug_assert!(appended.is_ok(), "{name}: {value} is not a field");
     }
 
+    /// Makes the request ask for another origin-form target.
+    ///
+    /// # Errors
+    /// [`Error::Target`] when it is not one; the head is unchanged then.
+    pub fn replace_target(&mut self, target: &[u8]) -> Result<(), Error> {
+        match crate::target_form(self.method(), target)? {
+            crate::TargetForm::Origin => {
+                self.set_target(target);
+                Ok(())
+            }
+            crate::TargetForm::Absolute { .. } | crate::TargetForm::Asterisk => Err(Error::Target),
+        }
+    }
+
     /// Makes the request ask for another target; its start line is written anew when it is encoded.
     pub(crate) fn set_target(&mut self, target: &[u8]) {
         let start = self.block.len();

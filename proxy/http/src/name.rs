@@ -19,11 +19,12 @@ pub enum Name {
     Trailer,
     TransferEncoding,
     Upgrade,
+    Via,
 }
 
 impl Name {
     /// Every name that is not `Other`, in lower case.
-    const KNOWN: [(&'static str, Self); 15] = [
+    const KNOWN: [(&'static str, Self); 16] = [
         ("connection", Self::Connection),
         ("content-length", Self::ContentLength),
         ("expect", Self::Expect),
@@ -39,6 +40,7 @@ impl Name {
         ("trailer", Self::Trailer),
         ("transfer-encoding", Self::TransferEncoding),
         ("upgrade", Self::Upgrade),
+        ("via", Self::Via),
     ];
 
     /// Classifies a field name, without regard to case.
@@ -46,6 +48,7 @@ impl Name {
         // The length alone settles most names, so that the common case compares no bytes at all.
         let candidates: &[(&[u8], Self)] = match name.len() {
             2 => &[(b"te", Self::Te)],
+            3 => &[(b"via", Self::Via)],
             4 => &[(b"host", Self::Host)],
             6 => &[(b"expect", Self::Expect)],
             7 => &[(b"upgrade", Self::Upgrade), (b"trailer", Self::Trailer)],

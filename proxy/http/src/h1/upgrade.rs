@@ -53,10 +53,12 @@ fn check_websocket(head: &Head, options: ConnectionOptions) -> Result<(), Error>
     }
 }
 
-/// Whether a 101 response switches to one of the protocols that were asked for. Its fields must still be there.
-pub fn accepts_upgrade(response: &Head, options: ConnectionOptions, upgrade: &Upgrade) -> bool {
-    let mut accepted = response.values(Name::Upgrade).flat_map(ascii::list).peekable();
-    options.upgrade
-        && accepted.peek().is_some()
-        && accepted.all(|protocol| ascii::list(&upgrade.0).any(|asked| asked.eq_ignore_ascii_case(protocol)))
+/// The protocol that a 101 response switches to, if it is one that was asked for. The response's fields must still be
+/// there. `None`: the response is not a valid answer to the request.
+pub fn accepted_protocol(response: &Head, options: ConnectionOptions, upgrade: &Upgrade) -> Option<Vec<u8>> {
+    let mut fields = response.values(Name::Upgrade);
+    let value = fields.next()?;
+    let asked = |protocol: &[u8]| ascii::list(&upgrade.0).any(|asked| asked.eq_ignore_ascii_case(protocol));
+    let accepted = options.upgrade && fields.next().is_none() && ascii::list(value).all(asked);
+    (accepted && ascii::list(value).next().is_some()).then(|| ascii::trim_ows(value).to_vec())
 }

@@ -1,0 +1,267 @@
+//! The life of the process: start, accept, drain, end.
+
+use std::{
+    convert::Infallible,
+    net::TcpListener,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use spurline_config::{Config, Drain};
+use spurline_net::{
+    AcceptFault, Acceptor,
+    drain::{self, Drained},
+};
+use spurline_route::RouteTable;
+use spurline_telemetry::{
+    access::AccessGuard,
+    log::LevelHandle,
+    metrics::{Closing, Counter, Limit, Refusal, Registry, Shard},
+};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
+};
+
+use crate::{
+    AppError,
+    admin::{Admin, AdminState},
+    build::{self, Shared, WorkerHandle},
+    readiness::Readiness,
+    routes,
+};
+
+/// How long the last lines of the access log may take.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What counts and logs, made before anything else so that everything can.
+#[derive(Debug)]
+pub struct Telemetry {
+    pub registry: Registry,
+    /// One for each worker there will be; see [`worker_count`].
+    pub shards: Vec<Shard>,
+    pub level: LevelHandle,
+}
+
+/// How many workers the settings ask for.
+pub fn worker_count(config: &Config) -> usize {
+    build::worker_count(config)
+}
+
+/// A proxy whose sockets are bound and whose threads run, but which does not accept yet.
+#[derive(Debug)]
+pub struct App {
+    listeners: Vec<TcpListener>,
+    workers: Vec<WorkerHandle>,
+    trigger: drain::Trigger,
+    drain: Arc<Notify>,
+    readiness: Readiness,
+    registry: Arc<Registry>,
+    timing: Drain,
+    admin: Option<Admin>,
+    routes: Option<routes::Watch>,
+    access: Option<AccessGuard>,
+}
+
+/// Checks what can be checked of the settings without listening: the carriers, the routes file, the signed keys.
+///
+/// # Errors
+/// The first thing that would keep the proxy from starting, or from serving what it should.
+pub fn check(config: &Config) -> Result<(), AppError> {
+    build::bindings(config)?;
+    build::verifier(config)?;
+    if let Some(path) = &config.routes {
+        routes::read(path, 1)?;
+    }
+    Ok(())
+}
+
+// === impl App ===
+
+impl App {
+    /// Binds and starts everything.
+    ///
+    /// # Errors
+    /// See [`AppError`]. A routes file that is missing or wrong is not among them: baseline traffic flows without.
+    pub fn build(config: &Config, telemetry: Telemetry) -> Result<Self, AppError> {
+        let Telemetry { registry, shards, level } = telemetry;
+        let registry = Arc::new(registry);
+        let readiness = Readiness::default();
+        let starting = readiness.guard("listeners");
+        let bindings = build::bindings(config)?;
+        let listeners = build::listen(&bindings, config.limits.listen_backlog)?;
+        let table = Arc::new(ArcSwap::from_pointee(RouteTable::empty()));
+        let follow = |path: &PathBuf| {
+            let (path, table, metrics) = (path.clone(), Arc::clone(&table), registry.shared());
+            routes::Watch::start(path, config.routes_poll_interval, table, metrics).map_err(AppError::Runtime)
+        };
+        let routes = config.routes.as_ref().map(follow).transpose()?;
+        let (access, access_guard) = build::access_log(config, &registry)?;
+        let (trigger, watch) = drain::channel();
+        let shared = Shared {
+            params: build::params(config, shards.len()),
+            bindings,
+            table: Arc::clone(&table),
+            verifier: build::verifier(config)?,
+            access,
+            drain: watch,
+        };
+        let workers = build::workers(&shared, shards)?;
+        let drain = Arc::new(Notify::new());
+        let state = AdminState {
+            registry: Arc::clone(&registry),
+            table,
+            config_dump: config.dump(),
+            level,
+            drain: Box::new({
+                let drain = Arc::clone(&drain);
+                move || drain.notify_one()
+            }),
+            readiness: readiness.clone(),
+        };
+        let start = |addr| Admin::start(addr, state).map_err(|error| AppError::Admin { addr, error });
+        let admin = config.admin.map(start).transpose()?;
+        drop(starting);
+        Ok(Self {
+            listeners,
+            workers,
+            trigger,
+            drain,
+            readiness,
+            registry,
+            timing: config.drain,
+            admin,
+            routes,
+            access: access_guard,
+        })
+    }
+
+    /// Accepts connections until a signal, or the admin page, starts the drain; returns when it is over.
+    ///
+    /// The first SIGTERM or SIGINT starts the drain: readiness goes off and responses announce the end of their
+    /// connections, but connections are accepted for `drain_delay` more. What is in flight then has `drain_timeout` to
+    /// finish. A second signal ends at once.
+    ///
+    /// # Errors
+    /// When the runtime cannot be made.
+    pub fn run(self) -> Result<(), AppError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(AppError::Runtime)?;
+        let Self { listeners, workers, trigger, drain, readiness, registry, timing, admin, routes, access } =
+            self;
+        let lifetime = Lifetime { workers: &workers, trigger, drain, readiness, registry, timing };
+        runtime.block_on(lifetime.serve(listeners))?;
+        for worker in workers {
+            if worker.thread.join().is_err() {
+                tracing::error!("Worker ended in a panic");
+            }
+        }
+        drop((admin, routes));
+        if access.is_some_and(|access| !access.flush(FLUSH_TIMEOUT)) {
+            tracing::warn!("Access log did not take its last lines");
+        }
+        Ok(())
+    }
+}
+
+/// From the first connection to the end of the drain.
+struct Lifetime<'a> {
+    workers: &'a [WorkerHandle],
+    trigger: drain::Trigger,
+    drain: Arc<Notify>,
+    readiness: Readiness,
+    registry: Arc<Registry>,
+    timing: Drain,
+}
+
+// === impl Lifetime ===
+
+impl Lifetime<'_> {
+    async fn serve(self, listeners: Vec<TcpListener>) -> Result<(), AppError> {
+        let mut signals = Signals::new()?;
+        let mut acceptor = self.acceptor(listeners)?;
+        tracing::info!(workers = self.workers.len(), "Accepting connections");
+        tokio::select! {
+            never = self.distribute(&mut acceptor) => match never {},
+            () = signals.next() => {}
+            () = self.drain.notified() => {}
+        }
+        let drained = tokio::select! {
+            drained = self.end(acceptor) => drained,
+            () = signals.next() => Drained::Forced { blockers: self.trigger.blockers() },
+        };
+        if let Drained::Forced { blockers } = drained {
+            self.registry.shared().add(Counter::DrainedConnections(Closing::Forced), blockers as u64);
+            tracing::warn!(connections = blockers, "Connections cut");
+        }
+        self.trigger.force();
+        Ok(())
+    }
+
+    fn acceptor(&self, listeners: Vec<TcpListener>) -> Result<Acceptor, AppError> {
+        let faults = self.registry.shared();
+        Acceptor::new(listeners, move |fault| match fault {
+            AcceptFault::Descriptors | AcceptFault::Memory => {
+                faults.inc(Counter::AcceptPauses);
+                faults.inc(Counter::LimitsReached(Limit::Descriptors));
+            }
+            AcceptFault::Connection | AcceptFault::Listener => {}
+        })
+        .map_err(AppError::Runtime)
+    }
+
+    /// Accepts for a while, since whoever sends us connections learns late that we want no more, then waits for the
+    /// connections to end.
+    async fn end(&self, mut acceptor: Acceptor) -> Drained {
+        let Drain { delay, timeout } = self.timing;
+        self.readiness.drain();
+        self.trigger.drain();
+        tracing::info!(?delay, ?timeout, connections = self.trigger.blockers(), "Draining");
+        tokio::select! {
+            never = self.distribute(&mut acceptor) => match never {},
+            () = tokio::time::sleep(delay) => drop(acceptor),
+        }
+        self.trigger.drain_within(timeout).await
+    }
+
+    /// Gives every connection to the worker that has the fewest.
+    async fn distribute(&self, acceptor: &mut Acceptor) -> Infallible {
+        let refused = self.registry.shared();
+        loop {
+            let accepted = acceptor.accept().await;
+            let fewest = self.workers.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));
+            let Some(worker) = fewest else { continue };
+            worker.load.fetch_add(1, Ordering::Relaxed);
+            // A worker with a full queue is overloaded; a connection closed now is better than one that hangs.
+            if worker.incoming.try_send(accepted).is_err() {
+                worker.load.fetch_sub(1, Ordering::Relaxed);
+                refused.inc(Counter::ConnectionsRefused(Refusal::Limit));
+            }
+        }
+    }
+}
+
+/// The signals that end the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, AppError> {
+        let listen = |kind| signal(kind).map_err(AppError::Runtime);
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

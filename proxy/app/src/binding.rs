@@ -1,0 +1,24 @@
+use std::{net::SocketAddr, sync::Arc};
+
+use spurline_config::{Protocol, Role};
+use spurline_route::{Endpoint, Extractor, Trust, Workload};
+use spurline_telemetry::metrics::ListenerKind;
+
+/// What a listener does with its connections. The same for every worker.
+#[derive(Debug)]
+pub(crate) struct Binding {
+    pub(crate) name: String,
+    pub(crate) kind: ListenerKind,
+    pub(crate) listen: SocketAddr,
+    /// Whose overrides apply.
+    pub(crate) workload: Option<Workload>,
+    /// The port that overrides are looked up by; of a redirected connection it is the original one.
+    pub(crate) port: u16,
+    /// Where baseline traffic goes. `None`: to the endpoints that the route table has for the workload; of a redirected
+    /// connection to its original destination.
+    pub(crate) baseline: Option<Arc<[Endpoint]>>,
+    pub(crate) protocol: Protocol,
+    pub(crate) role: Role,
+    pub(crate) trust: Trust,
+    pub(crate) extractor: Arc<Extractor>,
+}

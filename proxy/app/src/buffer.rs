@@ -1,0 +1,190 @@
+//! Byte queues between two sockets. An empty one holds no memory: its allocation goes back to the thread's pool, so
+//! that an idle connection costs none.
+
+use std::{
+    cell::RefCell,
+    future::Future,
+    io,
+    pin::pin,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// Spare allocations that a thread keeps.
+const SPARES_MAX: usize = 64;
+
+thread_local! {
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { spares: Vec::new(), bytes: 16 * 1024 }) };
+}
+
+struct Pool {
+    spares: Vec<Vec<u8>>,
+    /// The capacity of every allocation that the pool keeps.
+    bytes: usize,
+}
+
+/// Sets the capacity of this thread's buffers. To be called before the first is used.
+pub(crate) fn set_buffer_bytes(bytes: usize) {
+    POOL.with_borrow_mut(|pool| *pool = Pool { spares: Vec::new(), bytes });
+}
+
+/// Bytes that were read and are not used yet, or that are to be written.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+// === impl Buffer ===
+
+impl Buffer {
+    pub(crate) fn data(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.bytes.len()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    /// Whether no more can be read before some of it is used.
+    pub(crate) fn is_full(&self) -> bool {
+        self.start == 0 && !self.bytes.is_empty() && self.bytes.len() == self.bytes.capacity()
+    }
+
+    /// Takes `count` bytes off the front.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.bytes.len());
+        if self.is_empty() {
+            self.release();
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.start = self.bytes.len();
+        self.release();
+    }
+
+    /// The vector to append to. It may grow past the pool's capacity; such an allocation is not kept.
+    pub(crate) fn writer(&mut self) -> &mut Vec<u8> {
+        self.acquire();
+        &mut self.bytes
+    }
+
+    /// Takes everything out, as a vector of its own.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        let bytes = self.data().to_vec();
+        self.clear();
+        bytes
+    }
+
+    /// Reads once from `stream`, as much as fits. 0 means that the peer has ended its stream.
+    ///
+    /// To be called only while not [`Buffer::is_full`].
+    pub(crate) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut TcpStream,
+    ) -> Poll<io::Result<usize>> {
+        self.acquire();
+        if self.start > 0 && self.bytes.len() == self.bytes.capacity() {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        let read = pin!(stream.read_buf(&mut self.bytes)).poll(cx);
+        if self.is_empty() {
+            self.release();
+        }
+        read
+    }
+
+    /// Writes until nothing is left or the socket takes no more. Returns what it took, if that is anything.
+    pub(crate) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut TcpStream,
+    ) -> Poll<io::Result<usize>> {
+        let mut written = 0;
+        while !self.is_empty() {
+            match pin!(stream.write(self.data())).poll(cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => {
+                    written += count;
+                    self.consume(count);
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if written == 0 => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn acquire(&mut self) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = POOL
+                .with_borrow_mut(|pool| pool.spares.pop().unwrap_or_else(|| Vec::with_capacity(pool.bytes)));
+            self.start = 0;
+        }
+    }
+
+    fn release(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        self.start = 0;
+        if bytes.capacity() == 0 {
+            return;
+        }
+        // At the end of a thread the pool may be gone before its last buffers; then they are just freed.
+        let _gone = POOL.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            if bytes.capacity() == pool.bytes && pool.spares.len() < SPARES_MAX {
+                bytes.clear();
+                pool.spares.push(bytes);
+            }
+        });
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_buffer_holds_no_memory_and_its_allocation_is_used_again() {
+        let mut first = Buffer::default();
+        first.writer().extend_from_slice(b"abc");
+        let place = first.data().as_ptr();
+        first.consume(2);
+        assert_eq!(first.data(), b"c");
+        first.consume(9);
+        assert!(first.is_empty());
+        assert_eq!(first.bytes.capacity(), 0);
+        let mut second = Buffer::default();
+        second.writer().push(1);
+        assert_eq!(second.data().as_ptr(), place);
+    }
+
+    #[test]
+    fn the_pool_keeps_neither_too_many_nor_too_large_allocations() {
+        let mut many: Vec<Buffer> = (0..SPARES_MAX + 9).map(|_| Buffer::default()).collect();
+        many.iter_mut().for_each(|buffer| buffer.writer().push(1));
+        drop(many);
+        let mut large = Buffer::default();
+        large.writer().resize(100_000, 0);
+        drop(large);
+        assert_eq!(POOL.with_borrow(|pool| pool.spares.len()), SPARES_MAX - 1);
+    }
+}

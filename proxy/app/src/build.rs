@@ -1,0 +1,212 @@
+//! From settings to the parts that run: each step makes one part, and nothing here serves a request.
+
+use std::{
+    net::TcpListener,
+    path::Path,
+    sync::{Arc, atomic::AtomicUsize},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use spurline_config::{AccessLogTarget, Config, Listener, Protocol, Role};
+use spurline_net::{ListenOptions, drain};
+use spurline_route::{CarrierConfig, Endpoint, Extractor, GatewayCarriers, RouteTable, Trust, Verifier};
+use spurline_telemetry::{
+    access::{AccessGuard, AccessLog, AccessTarget},
+    metrics::{ListenerKind, Registry, Shard},
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    AppError,
+    binding::Binding,
+    params::{Params, Timeouts, UpstreamParams},
+    signed_keys,
+    upstream::policy::{breaker::Maxima, outlier::Ejection},
+    worker::{self, Seed},
+};
+
+/// How long a tunnel to a fork goes on after the fork was removed.
+const TUNNEL_GRACE: Duration = Duration::from_secs(10);
+/// What a connection may need beside its own descriptor: one upstream.
+const DESCRIPTORS_PER_CONNECTION: u64 = 2;
+
+/// One worker, as the acceptor sees it.
+#[derive(Debug)]
+pub(crate) struct WorkerHandle {
+    pub(crate) incoming: mpsc::Sender<spurline_net::Accepted>,
+    pub(crate) load: Arc<AtomicUsize>,
+    pub(crate) thread: JoinHandle<()>,
+}
+
+/// The parts that all workers are given.
+pub(crate) struct Shared {
+    pub(crate) params: Params,
+    pub(crate) bindings: Vec<Arc<Binding>>,
+    pub(crate) table: Arc<ArcSwap<RouteTable>>,
+    pub(crate) verifier: Option<Arc<Verifier>>,
+    pub(crate) access: AccessLog,
+    pub(crate) drain: drain::Watch,
+}
+
+/// How many workers there are.
+pub(crate) fn worker_count(config: &Config) -> usize {
+    let available = || thread::available_parallelism().map_or(1, usize::from);
+    config.workers.map_or_else(available, usize::from)
+}
+
+/// The settings as the request path needs them. Limits of the process are divided among the workers.
+pub(crate) fn params(config: &Config, workers: usize) -> Params {
+    let Config { limits, timeouts, upstream, drain, .. } = config;
+    let connections_max = limits.connections_max.map_or_else(connections_by_descriptors, usize::from);
+    let share = |limit: u32| limit.div_ceil(u32::try_from(workers).unwrap_or(u32::MAX).max(1));
+    Params {
+        http: spurline_http::Limits {
+            head_bytes_max: limits.head_bytes_max,
+            fields_max: limits.fields_max,
+            target_bytes_max: limits.target_bytes_max,
+            chunk_extension_bytes_max: limits.chunk_extension_bytes_max,
+            trailer_bytes_max: limits.trailer_bytes_max,
+            trailer_fields_max: limits.trailer_fields_max,
+        },
+        informational_max: u32::try_from(limits.informational_max).unwrap_or(u32::MAX),
+        drain_body_bytes_max: limits.drain_body_bytes_max as u64,
+        // A head and a trailer section are read in one piece.
+        buffer_bytes: limits.buffer_bytes.max(limits.head_bytes_max).max(limits.trailer_bytes_max),
+        connections_max: connections_max.div_ceil(workers.max(1)),
+        timeouts: Timeouts {
+            detect: timeouts.detect,
+            head: timeouts.head,
+            idle: timeouts.idle,
+            body_idle: timeouts.body_idle,
+            response_idle: Some(Duration::from_secs(300)),
+            client_fin: timeouts.client_fin,
+            response: timeouts.response,
+            request: timeouts.request,
+            tunnel_idle: timeouts.tunnel_idle,
+            tunnel_grace: TUNNEL_GRACE,
+        },
+        upstream: UpstreamParams {
+            connect_timeout: timeouts.connect,
+            idle_timeout: timeouts.upstream_idle.unwrap_or(Duration::MAX),
+            idle_max: upstream.idle_max,
+            maxima: Maxima {
+                connections: share(upstream.connections_max),
+                pending: share(upstream.pending_max),
+                requests: share(upstream.requests_max),
+            },
+            ejection: Ejection {
+                failures: upstream.ejection_failures.unwrap_or(0),
+                base: upstream.ejection_time,
+                max_percent: upstream.ejection_max_percent,
+                panic_percent: upstream.panic_threshold_percent,
+            },
+            retries_max: upstream.retries_max,
+            retry_budget_percent: upstream.retry_budget_percent,
+            retry_min_per_second: upstream.retry_min_per_second,
+        },
+        drain_delay: drain.delay,
+    }
+}
+
+/// Half of the connections that the descriptor limit allows for, so that upstream connections, the admin pages and
+/// the files of the process always find a descriptor.
+fn connections_by_descriptors() -> usize {
+    usize::try_from(spurline_net::descriptor_limit() / DESCRIPTORS_PER_CONNECTION)
+        .unwrap_or(usize::MAX)
+        .max(1)
+}
+
+/// One binding per listener, the one for redirected connections last.
+pub(crate) fn bindings(config: &Config) -> Result<Vec<Arc<Binding>>, AppError> {
+    let gateway = Arc::new(Extractor::new(config.carriers.clone())?);
+    let carriers = CarrierConfig { gateway: GatewayCarriers::default(), ..config.carriers.clone() };
+    let sidecar = Arc::new(Extractor::new(carriers)?);
+    let explicit = config.listeners.iter().map(|listener| {
+        let Listener { name, listen, workload, port, baseline, protocol, role, trust } = listener.clone();
+        let endpoints: Arc<[Endpoint]> = baseline.into_iter().map(|addr| Endpoint { addr }).collect();
+        Binding {
+            name,
+            kind: ListenerKind::Explicit,
+            listen,
+            workload,
+            port,
+            baseline: (!endpoints.is_empty()).then_some(endpoints),
+            protocol,
+            role,
+            trust,
+            extractor: Arc::clone(if role == Role::Gateway { &gateway } else { &sidecar }),
+        }
+    });
+    let inbound = config.inbound.iter().map(|inbound| Binding {
+        name: "inbound".to_owned(),
+        kind: ListenerKind::Inbound,
+        listen: inbound.listen,
+        workload: inbound.workload.clone(),
+        port: inbound.listen.port(),
+        baseline: None,
+        protocol: Protocol::Detect,
+        role: Role::Sidecar,
+        trust: Trust::All,
+        extractor: Arc::clone(&sidecar),
+    });
+    Ok(explicit.chain(inbound).map(Arc::new).collect())
+}
+
+/// Binds every listener, in the order of the bindings.
+pub(crate) fn listen(bindings: &[Arc<Binding>], backlog: u32) -> Result<Vec<TcpListener>, AppError> {
+    let bind =
+        |binding: &Arc<Binding>| {
+            spurline_net::listen(binding.listen, ListenOptions { backlog })
+                .map_err(|error| AppError::Listen { name: binding.name.clone(), addr: binding.listen, error })
+        };
+    bindings.iter().map(bind).collect()
+}
+
+/// The verifier of signed keys, if there are any.
+pub(crate) fn verifier(config: &Config) -> Result<Option<Arc<Verifier>>, AppError> {
+    let read = |keys: &spurline_config::SignedKeys| signed_keys::read(Path::new(&keys.file), &keys.audience);
+    Ok(config.signed_keys.as_ref().map(read).transpose()?.map(Arc::new))
+}
+
+/// The access log and what writes its last lines.
+pub(crate) fn access_log(
+    config: &Config,
+    registry: &Registry,
+) -> Result<(AccessLog, Option<AccessGuard>), AppError> {
+    let target = match &config.log.access {
+        AccessLogTarget::Off => return Ok((AccessLog::off(), None)),
+        AccessLogTarget::Stdout => AccessTarget::Stdout,
+        AccessLogTarget::Stderr => AccessTarget::Stderr,
+        AccessLogTarget::File(path) => AccessTarget::File(path.clone()),
+    };
+    let (log, guard) = AccessLog::open(&target, registry.shared())?;
+    Ok((log, Some(guard)))
+}
+
+/// Starts one thread per shard.
+pub(crate) fn workers(shared: &Shared, shards: Vec<Shard>) -> Result<Vec<WorkerHandle>, AppError> {
+    let start = |(index, shard)| {
+        let (incoming, queue) = mpsc::channel(worker::QUEUE_MAX);
+        let load = Arc::new(AtomicUsize::new(0));
+        let seed = Seed {
+            params: shared.params.clone(),
+            bindings: shared.bindings.clone(),
+            shard,
+            table: Arc::clone(&shared.table),
+            verifier: shared.verifier.clone(),
+            access: shared.access.clone(),
+            drain: shared.drain.clone(),
+            load: Arc::clone(&load),
+        };
+        let body = move || {
+            if let Err(error) = worker::run(seed, queue) {
+                tracing::error!(%error, worker = index, "Worker stopped");
+            }
+        };
+        let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(body);
+        thread.map(|thread| WorkerHandle { incoming, load, thread }).map_err(AppError::Runtime)
+    };
+    shards.into_iter().enumerate().map(start).collect()
+}

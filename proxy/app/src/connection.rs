@@ -1,0 +1,245 @@
+//! One downstream connection: where it was meant to go, what it speaks, and its bytes.
+
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use spurline_config::{Protocol, Role};
+use spurline_net::{Accepted, Detection, detect};
+use spurline_route::Endpoint;
+use spurline_telemetry::metrics::{Counter, Detected, Gauge, ListenerKind, Refusal};
+use tokio::net::TcpStream;
+
+use crate::{
+    binding::Binding,
+    buffer::Buffer,
+    deadline::{Deadline, Signal},
+    http, opaque,
+    worker::Worker,
+};
+
+/// Where a connection was meant to go before it reached us.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) binding: Arc<Binding>,
+    pub(crate) peer: SocketAddr,
+    /// The port that overrides are looked up by.
+    pub(crate) port: u16,
+    /// The baseline, where it does not depend on the route table.
+    pub(crate) baseline: Option<Arc<[Endpoint]>>,
+}
+
+/// A downstream connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
+    /// Bytes received and not used yet.
+    pub(crate) input: Buffer,
+    /// Bytes to send.
+    pub(crate) output: Buffer,
+    pub(crate) deadline: Deadline,
+    pub(crate) origin: Origin,
+    /// The client has ended its stream; it may still read.
+    pub(crate) fin: bool,
+    /// Bytes received and sent.
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+}
+
+// === impl Origin ===
+
+impl Origin {
+    pub(crate) fn is_gateway(&self) -> bool {
+        self.binding.role == Role::Gateway
+    }
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted) {
+    let Some(binding) = worker.binding(accepted.listener) else { return };
+    let _open = Open::new(&worker);
+    worker.shard().inc(Counter::ConnectionsAccepted(binding.kind));
+    let peer = accepted.peer;
+    let origin = match origin(&accepted, binding) {
+        Ok(origin) => origin,
+        Err(refusal) => {
+            tracing::debug!(%peer, reason = refusal.label(), "Connection refused");
+            return worker.shard().inc(Counter::ConnectionsRefused(refusal));
+        }
+    };
+    let stream = match TcpStream::from_std(accepted.stream) {
+        Ok(stream) => stream,
+        Err(error) => return tracing::warn!(%peer, %error, "Connection could not be registered"),
+    };
+    let mut connection = Connection {
+        stream,
+        input: Buffer::default(),
+        output: Buffer::default(),
+        deadline: worker.deadlines().slot(),
+        origin,
+        fin: false,
+        received: 0,
+        sent: 0,
+    };
+    let protocol = match connection.origin.binding.protocol {
+        Protocol::Http => Spoken::Http,
+        Protocol::Tcp => Spoken::Opaque,
+        Protocol::Detect => connection.detect(&worker).await,
+    };
+    match protocol {
+        Spoken::Http => http::serve(&worker, connection).await,
+        Spoken::Opaque => Box::pin(opaque::serve(&worker, connection)).await,
+        Spoken::Nothing => {}
+    }
+}
+
+fn origin(accepted: &Accepted, binding: Arc<Binding>) -> Result<Origin, Refusal> {
+    let peer = accepted.peer;
+    if binding.kind == ListenerKind::Explicit {
+        let (port, baseline) = (binding.port, binding.baseline.clone());
+        return Ok(Origin { binding, peer, port, baseline });
+    }
+    // None of a connection that was made to our own port: it would be sent to ourselves.
+    let original = spurline_net::original_destination(&accepted.stream);
+    let Ok(Some(addr)) = original else { return Err(Refusal::OriginalDestination) };
+    Ok(Origin { binding, peer, port: addr.port(), baseline: Some(Arc::new([Endpoint { addr }])) })
+}
+
+/// What a connection turned out to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spoken {
+    Http,
+    Opaque,
+    Nothing,
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// See [`Buffer::poll_fill`].
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let filled = self.input.poll_fill(cx, &mut self.stream);
+        if let Poll::Ready(Ok(count)) = filled {
+            self.received += count as u64;
+            self.fin |= count == 0;
+        }
+        filled
+    }
+
+    /// See [`Buffer::poll_flush`].
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let flushed = self.output.poll_flush(cx, &mut self.stream);
+        if let Poll::Ready(Ok(count)) = flushed {
+            self.sent += count as u64;
+        }
+        flushed
+    }
+
+    /// Writes everything that is to be sent. False when the client took it neither whole nor in time.
+    pub(crate) async fn flush(&mut self, worker: &Worker) -> bool {
+        self.deadline.set(Instant::now(), worker.params().timeouts.body_idle);
+        poll_fn(|cx| {
+            while !self.output.is_empty() {
+                match self.poll_flush(cx) {
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(false),
+                    Poll::Pending => match self.deadline.poll_signal(cx) {
+                        Some(Signal::Expired) => return Poll::Ready(false),
+                        Some(Signal::Changed | Signal::Evicted) => {}
+                        None => return Poll::Pending,
+                    },
+                }
+            }
+            Poll::Ready(true)
+        })
+        .await
+    }
+
+    /// Ends our side and reads on until the client has ended its own, so that what it still sends does not reset the
+    /// connection before it has read our last answer (RFC 9112 section 9.6).
+    pub(crate) async fn linger(&mut self, worker: &Worker) {
+        let params = worker.params();
+        if tokio::io::AsyncWriteExt::shutdown(&mut self.stream).await.is_err() {
+            return;
+        }
+        self.deadline.set(Instant::now(), Some(params.timeouts.client_fin));
+        let limit = self.received + params.drain_body_bytes_max;
+        poll_fn(|cx| {
+            while !self.fin && self.received < limit {
+                self.input.clear();
+                match self.poll_fill(cx) {
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(_)) => break,
+                    Poll::Pending => match self.deadline.poll_signal(cx) {
+                        Some(Signal::Expired) => break,
+                        Some(Signal::Changed | Signal::Evicted) => {}
+                        None => return Poll::Pending,
+                    },
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    async fn detect(&mut self, worker: &Worker) -> Spoken {
+        let now = Instant::now();
+        self.deadline.set(now, Some(worker.params().timeouts.detect));
+        let detected = poll_fn(|cx| self.poll_detect(cx)).await;
+        self.deadline.set(now, None);
+        worker.shard().inc(Counter::Detected(detected));
+        match detected {
+            Detected::Http1 => Spoken::Http,
+            Detected::Http2 | Detected::Tls | Detected::Tcp | Detected::Timeout => Spoken::Opaque,
+            Detected::Closed => Spoken::Nothing,
+        }
+    }
+
+    fn poll_detect(&mut self, cx: &mut Context<'_>) -> Poll<Detected> {
+        loop {
+            match detect(self.input.data()) {
+                Detection::Http1 => return Poll::Ready(Detected::Http1),
+                Detection::Http2 => return Poll::Ready(Detected::Http2),
+                Detection::Tls => return Poll::Ready(Detected::Tls),
+                Detection::Opaque => return Poll::Ready(Detected::Tcp),
+                Detection::NeedMore => {}
+            }
+            match self.deadline.poll_signal(cx) {
+                Some(Signal::Expired) => return Poll::Ready(Detected::Timeout),
+                Some(Signal::Changed | Signal::Evicted) => continue,
+                None => {}
+            }
+            match ready!(self.poll_fill(cx)) {
+                Ok(0) if self.input.is_empty() => return Poll::Ready(Detected::Closed),
+                // Whatever it was going to be, it is whole now.
+                Ok(0) => return Poll::Ready(Detected::Tcp),
+                Ok(_) => {}
+                Err(_) => return Poll::Ready(Detected::Closed),
+            }
+        }
+    }
+}
+
+/// Counts a connection for as long as it is open.
+struct Open<'a>(&'a Worker);
+
+impl<'a> Open<'a> {
+    fn new(worker: &'a Worker) -> Self {
+        worker.opened();
+        worker.shard().gauge_add(Gauge::ConnectionsActive, 1);
+        Self(worker)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.closed();
+        self.0.shard().gauge_sub(Gauge::ConnectionsActive, 1);
+    }
+}

@@ -1,0 +1,22 @@
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use crate::routes::RoutesError;
+
+/// Why the proxy did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error("access log: {0}")]
+    AccessLog(#[from] spurline_telemetry::TelemetryError),
+    #[error("admin {addr}: {error}")]
+    Admin { addr: SocketAddr, error: io::Error },
+    #[error("carriers: {0}")]
+    Carriers(#[from] spurline_route::CarrierError),
+    #[error("listener {name} {addr}: {error}")]
+    Listen { name: String, addr: SocketAddr, error: io::Error },
+    #[error("routes: {0}")]
+    Routes(#[from] RoutesError),
+    #[error("runtime: {0}")]
+    Runtime(io::Error),
+    #[error("signed keys {}: {reason}", .path.display())]
+    SignedKeys { path: PathBuf, reason: String },
+}

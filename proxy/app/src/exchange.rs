@@ -1,0 +1,309 @@
+//! One request and its response: decide, find a connection, relay, and try again where that is safe.
+
+use std::{rc::Rc, time::Instant};
+
+use spurline_http::{Framing, Head, Name, Version, connection_options, h1, remove_hop_by_hop};
+use spurline_net::ConnectError;
+use spurline_telemetry::{
+    access::Flag,
+    metrics::{Counter, Reason, RetryReason, SelectionLabel},
+};
+
+use crate::{
+    connection::Connection,
+    explain,
+    record::Record,
+    relay::{End, Fault, Relay, RequestBody},
+    reply::{Reply, Then},
+    steer::{self, Decision},
+    tunnel,
+    upstream::{Cluster, ConnectFailure, Lease, Refused, Reuse},
+    worker::Worker,
+};
+
+/// A request whose head has been read.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) head: Box<Head>,
+    pub(crate) meta: h1::RequestHead,
+    pub(crate) started: Instant,
+}
+
+/// What becomes of the connection after a request.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    KeepAlive,
+    /// All was said and heard.
+    Close,
+    /// All was said, but the client may still be sending.
+    Linger,
+    /// The response is cut short.
+    Abort,
+    Tunnel(Box<tunnel::Start>),
+}
+
+/// A request on its way.
+struct Exchange<'a> {
+    worker: &'a Rc<Worker>,
+    connection: &'a mut Connection,
+    head: Box<Head>,
+    body: RequestBody,
+    upgrade: Option<h1::Upgrade>,
+    /// The client asked to close after this request, or cannot do otherwise.
+    closes: bool,
+    record: Record,
+    started: Instant,
+}
+
+/// Serves one request.
+pub(crate) async fn run(worker: &Rc<Worker>, connection: &mut Connection, request: Request) -> Outcome {
+    let Request { head, meta, started } = request;
+    let mut exchange = Exchange {
+        worker,
+        record: Record::new(started, connection),
+        connection,
+        head,
+        body: RequestBody::new(meta.framing),
+        upgrade: None,
+        closes: false,
+        started,
+    };
+    let outcome = match exchange.prepare() {
+        Ok(decision) => exchange.forward(decision).await,
+        Err(reply) => exchange.answer(reply).await,
+    };
+    let Exchange { head, record, connection, .. } = exchange;
+    record.finish(worker, connection, &head);
+    worker.give_head(head);
+    outcome
+}
+
+// === impl Exchange ===
+
+impl Exchange<'_> {
+    /// Decides where the request goes and makes its head fit to be forwarded. The routing key is read before anything
+    /// is taken out of the head.
+    fn prepare(&mut self) -> Result<Decision, Reply> {
+        self.closes = self.head.version() == Version::Http10;
+        let steered =
+            steer::steer(self.worker, &self.connection.origin, &mut self.head, &mut self.record.findings);
+        let extractor = &self.connection.origin.binding.extractor;
+        let options = connection_options(&mut self.head, |name| extractor.is_protected(name))
+            .map_err(Reply::to_bad_request)?;
+        self.closes = options.close || (self.closes && !options.keep_alive);
+        let framing = self.body.framing();
+        self.upgrade = h1::requested_upgrade(&self.head, options, framing).map_err(Reply::to_bad_request)?;
+        // An upgrade with a body is where servers disagree about what follows it.
+        self.closes |=
+            options.upgrade && framing != Framing::None && self.head.value(Name::Upgrade).is_some();
+        remove_hop_by_hop(&mut self.head);
+        let decision = steered.inspect_err(|_| self.record.selection = SelectionLabel::Reject)?;
+        self.record.selection = decision.selection;
+        if self.head.value(Name::Host).is_none() {
+            self.add_host(&decision.cluster)?;
+        }
+        Ok(decision)
+    }
+
+    /// An HTTP/1.0 request may have no authority, an HTTP/1.1 one must have it.
+    fn add_host(&mut self, cluster: &Cluster) -> Result<(), Reply> {
+        let host = cluster.endpoint(0).map(|endpoint| endpoint.addr.to_string()).unwrap_or_default();
+        self.head.append(b"host", host.as_bytes()).map_err(|_| Reply::new(500, Reason::Internal))
+    }
+
+    async fn forward(&mut self, decision: Decision) -> Outcome {
+        let Decision { cluster, fallback, .. } = decision;
+        let mut target = (cluster, fallback);
+        target.0.note_request(self.started);
+        let mut exclude = None;
+        loop {
+            let lease = match self.acquire(&target.0, exclude).await {
+                Ok(lease) => lease,
+                Err(reply) => match target.1.take() {
+                    Some(baseline) => {
+                        self.fall_back();
+                        target.0 = baseline;
+                        exclude = None;
+                        continue;
+                    }
+                    None => return self.answer(reply).await,
+                },
+            };
+            match self.attempt(lease).await {
+                Attempt::Ended(outcome) => return outcome,
+                Attempt::Failed(reply) => return self.answer(reply).await,
+                Attempt::Retry(reason, index) => {
+                    self.note_retry(reason);
+                    exclude = Some(index);
+                }
+            }
+        }
+    }
+
+    fn fall_back(&mut self) {
+        self.record.selection = SelectionLabel::Baseline;
+        self.record.findings.baseline_reason = Some(spurline_route::BaselineReason::Unavailable);
+    }
+
+    fn note_retry(&mut self, reason: RetryReason) {
+        self.record.retries += 1;
+        self.worker.shard().inc(Counter::Retries(reason));
+    }
+
+    /// A connection of the cluster. A connection that cannot be made is tried again elsewhere, within the budget:
+    /// nothing of the request has been sent yet.
+    async fn acquire(&mut self, cluster: &Rc<Cluster>, mut exclude: Option<usize>) -> Result<Lease, Reply> {
+        loop {
+            let reuse = match (self.record.retries, self.is_replayable()) {
+                // A connection that went stale says nothing good about its neighbours in the pool.
+                (1.., _) => Reuse::Never,
+                (0, true) => Reuse::Replayable,
+                (0, false) => Reuse::Verified,
+            };
+            match cluster.acquire(Instant::now(), exclude, reuse).await {
+                Ok(lease) => return Ok(lease),
+                Err(ConnectFailure::Refused(refused)) => return Err(self.refused(refused)),
+                Err(ConnectFailure::Endpoint(index, error)) => {
+                    self.record.upstream = cluster.endpoint(index).map(|endpoint| endpoint.addr);
+                    if !self.may_retry(cluster) {
+                        return Err(self.unreachable(&error));
+                    }
+                    self.note_retry(RetryReason::Connect);
+                    exclude = Some(index);
+                }
+            }
+        }
+    }
+
+    fn may_retry(&self, cluster: &Cluster) -> bool {
+        self.record.retries < self.worker.params().upstream.retries_max && cluster.try_retry(Instant::now())
+    }
+
+    fn refused(&self, refused: Refused) -> Reply {
+        let reason = match refused {
+            Refused::Breaker(_) => Reason::Overflow,
+            Refused::Empty if self.record.selection == SelectionLabel::Override => Reason::ForkUnavailable,
+            Refused::Empty => Reason::NoEndpoint,
+        };
+        Reply::new(503, reason)
+    }
+
+    fn unreachable(&self, error: &ConnectError) -> Reply {
+        let reason = match error {
+            _ if self.record.selection == SelectionLabel::Override => Reason::ForkUnavailable,
+            ConnectError::Timeout => Reason::ConnectTimeout,
+            _ => Reason::ConnectFailed,
+        };
+        Reply::new(503, reason)
+    }
+
+    /// Whether the request can be sent again from the start although it may have been received before.
+    fn is_replayable(&self) -> bool {
+        self.head.method().is_idempotent() && self.body.framing() == Framing::None && self.upgrade.is_none()
+    }
+
+    /// Sends the request on one connection and relays what comes back.
+    async fn attempt(&mut self, mut lease: Lease) -> Attempt {
+        self.record.upstream = lease.addr();
+        if lease.reused {
+            self.record.flags.insert(Flag::Reused);
+        }
+        self.body.encode_head(&self.head, self.upgrade.as_ref(), &mut lease.output);
+        let explanation = explain::explain(self.worker, self.connection, &self.record, lease.addr());
+        let mut relay = Relay::new(self.worker, self.connection, &mut lease, &mut self.body, self.started)
+            .with_request(&self.head, self.upgrade.as_ref(), self.closes)
+            .with_explanation(explanation);
+        let end = (&mut relay).await;
+        let summary = relay.finish();
+        self.record.status = summary.status;
+        self.record.upstream_received += lease.received;
+        self.record.upstream_sent += lease.sent;
+        match end {
+            End::Complete => {
+                let outcome = match (summary.keeps_downstream, self.body.is_done()) {
+                    (true, true) => Outcome::KeepAlive,
+                    (_, false) => Outcome::Linger,
+                    (false, true) => Outcome::Close,
+                };
+                if summary.keeps_upstream && self.body.is_done() {
+                    lease.keep(summary.keep_alive_hint);
+                }
+                Attempt::Ended(outcome)
+            }
+            End::Switched => {
+                self.record.flags.insert(Flag::Tunnel);
+                let is_override = self.record.selection == SelectionLabel::Override;
+                let key = self.record.findings.admission.and_then(|admission| admission.extraction.key);
+                let watched = key.filter(|_| is_override);
+                Attempt::Ended(Outcome::Tunnel(Box::new(tunnel::Start { lease, watched })))
+            }
+            End::Failed(fault) => self.failed(fault, lease, summary.committed),
+        }
+    }
+
+    /// What follows a failure: another try, an answer, or, once the client has seen a part of the response, its end.
+    fn failed(&mut self, fault: Fault, lease: Lease, committed: bool) -> Attempt {
+        let now = Instant::now();
+        let (cluster, index) = (Rc::clone(lease.cluster()), lease.index());
+        self.note_fault(fault);
+        if fault.blames_upstream() && !(lease.reused && fault.is_unanswered()) {
+            cluster.failed(index, now);
+        }
+        if committed {
+            return Attempt::Ended(Outcome::Abort);
+        }
+        if fault.is_unanswered() {
+            // Nothing of it was received for certain when the socket took nothing of it.
+            let unsent = lease.sent == 0 && self.body.is_untouched();
+            if lease.reused && self.record.retries == 0 && (unsent || self.is_replayable()) {
+                return Attempt::Retry(RetryReason::Stale, usize::MAX);
+            }
+            if (unsent || self.is_replayable()) && self.may_retry(&cluster) {
+                return Attempt::Retry(RetryReason::Reset, index);
+            }
+        }
+        match fault.reply() {
+            Some(reply) => Attempt::Failed(reply),
+            None => Attempt::Ended(Outcome::Abort),
+        }
+    }
+
+    fn note_fault(&mut self, fault: Fault) {
+        let shard = self.worker.shard();
+        if fault.blames_upstream() {
+            shard.inc(Counter::UpstreamResets);
+            self.record.flags.insert(Flag::UpstreamReset);
+        }
+        if fault == Fault::ClientGone {
+            shard.inc(Counter::DownstreamAborts);
+            self.record.flags.insert(Flag::DownstreamAbort);
+        }
+    }
+
+    /// Answers the request ourselves. The connection goes on when nothing of the request is left to be read.
+    async fn answer(&mut self, reply: Reply) -> Outcome {
+        self.record.reply(reply);
+        let done = self.body.framing() == Framing::None;
+        let then =
+            if done && !self.closes && !self.worker.is_draining() { Then::KeepAlive } else { Then::Close };
+        if self.head.version() == Version::Http10 && then == Then::KeepAlive {
+            self.closes = true;
+        }
+        let then = if self.closes { Then::Close } else { then };
+        let is_head = self.head.method().is("HEAD");
+        reply.encode(is_head, then, self.connection.output.writer());
+        match (self.connection.flush(self.worker).await, then) {
+            (false, _) => Outcome::Abort,
+            (true, Then::KeepAlive) => Outcome::KeepAlive,
+            (true, Then::Close) => Outcome::Linger,
+        }
+    }
+}
+
+/// How one try ended.
+enum Attempt {
+    Ended(Outcome),
+    Failed(Reply),
+    /// Try again, on another endpoint than the one of this index if there is one.
+    Retry(RetryReason, usize),
+}

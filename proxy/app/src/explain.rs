@@ -1,0 +1,36 @@
+//! The answer to `x-spurline-explain`: which decision was made and why.
+
+use std::net::SocketAddr;
+
+use spurline_route::{BaselineReason, Explain, Query, Selection, select};
+
+use crate::{connection::Connection, record::Record, worker::Worker};
+
+/// The response field that names the decision.
+pub(crate) const EXPLAIN_FIELD: &str = "x-spurline-explain";
+
+/// The decision in words, for requests that asked for it.
+pub(crate) fn explain(
+    worker: &Worker,
+    connection: &Connection,
+    record: &Record,
+    endpoint: Option<SocketAddr>,
+) -> Option<String> {
+    let extraction = record.findings.admission?.extraction;
+    let workload = connection.origin.binding.workload.as_ref().filter(|_| extraction.explain)?;
+    let table = worker.table();
+    let (key, strict) = (extraction.key.as_ref(), extraction.strict);
+    let selection = match record.findings.baseline_reason {
+        Some(BaselineReason::Unavailable) => Selection::Baseline(BaselineReason::Unavailable),
+        _ => select(&table, &Query { workload, port: connection.origin.port, key, strict }),
+    };
+    let explain = Explain {
+        workload,
+        key,
+        carrier: extraction.carrier,
+        selection,
+        endpoint,
+        generation: table.generation(),
+    };
+    Some(explain.to_string())
+}

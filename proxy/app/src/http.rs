@@ -1,0 +1,165 @@
+//! Requests of one HTTP/1 connection, one after the other.
+
+use std::{
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use spurline_http::{Head, h1};
+use spurline_net::drain::Phase;
+use spurline_telemetry::metrics::{Closing, Counter, Limit, Reason};
+
+use crate::{
+    connection::Connection,
+    deadline::Signal,
+    exchange::{self, Outcome, Request},
+    record::Record,
+    reply::{Reply, Then},
+    tunnel,
+    worker::Worker,
+};
+
+/// What comes next on a connection.
+enum Next {
+    /// The client is gone, or the connection is closed for a reason of ours.
+    Closed,
+    Refuse(Reply),
+    Request(Box<Head>, h1::RequestHead),
+}
+
+/// Serves requests until the connection ends.
+pub(crate) async fn serve(worker: &Rc<Worker>, mut connection: Connection) {
+    let mut started = Instant::now();
+    loop {
+        match poll_fn(|cx| poll_next(worker, &mut connection, &mut started, cx)).await {
+            Next::Closed => return,
+            Next::Refuse(reply) => return Box::pin(refuse(worker, connection, started, reply)).await,
+            Next::Request(head, meta) => {
+                connection.deadline.set_idle(None);
+                let request = Request { head, meta, started };
+                // Boxed so that an idle connection does not pay for the state of a busy one.
+                match Box::pin(exchange::run(worker, &mut connection, request)).await {
+                    Outcome::KeepAlive => started = Instant::now(),
+                    Outcome::Close => return drained(worker),
+                    Outcome::Linger => {
+                        drained(worker);
+                        return Box::pin(connection.linger(worker)).await;
+                    }
+                    Outcome::Abort => return abort(&connection),
+                    Outcome::Tunnel(start) => {
+                        return Box::pin(tunnel::upgraded(worker, connection, *start)).await;
+                    }
+                }
+            }
+        }
+        connection.deadline.set_idle(Some(started));
+    }
+}
+
+/// Waits for the next request head. `started` becomes the time of its first byte.
+fn poll_next(
+    worker: &Worker,
+    connection: &mut Connection,
+    started: &mut Instant,
+    cx: &mut Context<'_>,
+) -> Poll<Next> {
+    let params = worker.params();
+    let mut waiting = connection.input.is_empty();
+    if waiting {
+        connection.deadline.set(*started, params.timeouts.idle);
+    }
+    loop {
+        if !connection.input.is_empty() {
+            if waiting {
+                waiting = false;
+                *started = Instant::now();
+                connection.deadline.set(*started, params.timeouts.head);
+            }
+            match read_head(worker, connection) {
+                Ok(Some((head, meta))) => return Poll::Ready(Next::Request(head, meta)),
+                Ok(None) => {}
+                Err(error) => {
+                    note_limit(worker, error);
+                    return Poll::Ready(Next::Refuse(Reply::to_bad_request(error)));
+                }
+            }
+        }
+        match connection.deadline.poll_signal(cx) {
+            Some(Signal::Expired) if connection.input.is_empty() => return Poll::Ready(Next::Closed),
+            Some(Signal::Expired) => {
+                return Poll::Ready(Next::Refuse(Reply::new(408, Reason::HeadTimeout)));
+            }
+            Some(Signal::Evicted) => {
+                worker.shard().inc(Counter::LimitsReached(Limit::Connections));
+                return Poll::Ready(Next::Closed);
+            }
+            Some(Signal::Changed) => continue,
+            None => {}
+        }
+        match connection.poll_fill(cx) {
+            Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Closed),
+            Poll::Ready(Ok(_)) => {}
+            Poll::Pending if connection.input.is_empty() && worker.closes_idle() => {
+                drained(worker);
+                return Poll::Ready(Next::Closed);
+            }
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+}
+
+/// Reads a request head if it has arrived whole. Until then the connection holds its bytes and nothing else.
+fn read_head(
+    worker: &Worker,
+    connection: &mut Connection,
+) -> Result<Option<(Box<Head>, h1::RequestHead)>, spurline_http::Error> {
+    let mut head = worker.take_head();
+    match h1::read_request(connection.input.data(), &worker.params().http, &mut head) {
+        Ok(Some(meta)) => {
+            connection.input.consume(meta.consumed);
+            Ok(Some((head, meta)))
+        }
+        other => {
+            worker.give_head(head);
+            other.map(|_| None)
+        }
+    }
+}
+
+/// Answers what could not be read as a request. Where the next one would start is not known, so the connection ends.
+async fn refuse(worker: &Rc<Worker>, mut connection: Connection, started: Instant, reply: Reply) {
+    let mut record = Record::new(started, &connection);
+    record.reply(reply);
+    reply.encode(false, Then::Close, connection.output.writer());
+    let flushed = connection.flush(worker).await;
+    record.finish(worker, &connection, &Head::default());
+    if flushed {
+        connection.linger(worker).await;
+    }
+}
+
+/// Resets the connection, so that a response cut short is not taken for a whole one.
+fn abort(connection: &Connection) {
+    if let Err(error) = spurline_net::set_linger_reset(&connection.stream) {
+        tracing::debug!(%error, "Connection could not be set to reset");
+    }
+}
+
+fn drained(worker: &Worker) {
+    if worker.drain().phase() != Phase::Running {
+        worker.shard().inc(Counter::DrainedConnections(Closing::Graceful));
+    }
+}
+
+fn note_limit(worker: &Worker, error: spurline_http::Error) {
+    use spurline_http::Error;
+    let limit = match error {
+        Error::HeadTooLarge => Limit::HeadBytes,
+        Error::TooManyFields => Limit::Fields,
+        Error::TargetTooLarge => Limit::TargetBytes,
+        _ => return,
+    };
+    worker.shard().inc(Counter::LimitsReached(limit));
+}

@@ -1,0 +1,241 @@
+//! The relay: one request and its response between two connections, both ways at once, with bounded buffers.
+//!
+//! ```text
+//! downstream ── input ──► request body ──► output ── upstream
+//! downstream ── output ◄── response head, body ◄── input ── upstream
+//! ```
+//!
+//! Each direction stops reading when its output is full, so a slow reader slows its writer down and memory stays where
+//! it is. The relay tries nothing again and answers nothing itself; it reports how it ended.
+
+mod fault;
+mod request;
+mod response;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use spurline_http::{Head, h1};
+
+use crate::{
+    connection::Connection,
+    deadline::Signal,
+    relay::response::{Response, State},
+    upstream::Lease,
+    worker::Worker,
+};
+
+pub(crate) use fault::Fault;
+pub(crate) use request::RequestBody;
+
+/// How a relay ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The response was sent whole.
+    Complete,
+    /// Both sides have left HTTP for another protocol; what is in the buffers belongs to it.
+    Switched,
+    Failed(Fault),
+}
+
+/// What is to be known of a relay that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Summary {
+    /// The status sent downstream, 0 while none was.
+    pub(crate) status: u16,
+    /// Bytes of the final response may have been sent.
+    pub(crate) committed: bool,
+    pub(crate) keeps_downstream: bool,
+    pub(crate) keeps_upstream: bool,
+    /// How long the upstream said that it keeps the connection.
+    pub(crate) keep_alive_hint: Option<Duration>,
+}
+
+/// One request between two connections. A future of its end.
+pub(crate) struct Relay<'a> {
+    worker: &'a Worker,
+    connection: &'a mut Connection,
+    lease: &'a mut Lease,
+    body: &'a mut RequestBody,
+    response: Response<'a>,
+    started: Instant,
+    /// The upstream takes no more of the request; its response may still come.
+    unwritable: bool,
+    waiting: Option<Waiting>,
+}
+
+/// What has to happen next, for the choice of a deadline and of a fault when it passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    RequestBody,
+    UpstreamWritable,
+    ResponseHead,
+    ResponseBody,
+    DownstreamWritable,
+    /// The client has ended its stream and may be gone for good.
+    ClientFin,
+}
+
+// === impl Relay ===
+
+impl<'a> Relay<'a> {
+    pub(crate) fn new(
+        worker: &'a Worker,
+        connection: &'a mut Connection,
+        lease: &'a mut Lease,
+        body: &'a mut RequestBody,
+        started: Instant,
+    ) -> Self {
+        let response = Response::new(worker);
+        Self { worker, connection, lease, body, response, started, unwritable: false, waiting: None }
+    }
+
+    /// What the response depends on.
+    pub(crate) fn with_request(
+        mut self,
+        head: &'a Head,
+        upgrade: Option<&'a h1::Upgrade>,
+        closes: bool,
+    ) -> Self {
+        self.response.set_request(head, upgrade, closes);
+        self
+    }
+
+    /// A field to add to the response.
+    pub(crate) fn with_explanation(mut self, explanation: Option<String>) -> Self {
+        self.response.explanation = explanation;
+        self
+    }
+
+    pub(crate) fn finish(self) -> Summary {
+        self.response.into_summary(self.worker)
+    }
+
+    /// Moves what can be moved. `true`: something was.
+    fn pump(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
+        let request = self.pump_request(cx)?;
+        let response = self.pump_response(cx)?;
+        let sent = self.flush_downstream(cx)?;
+        let heard = self.listen_downstream(cx)?;
+        Ok(request || response || sent || heard)
+    }
+
+    fn flush_downstream(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
+        if self.connection.output.is_empty() {
+            return Ok(false);
+        }
+        match self.connection.poll_flush(cx) {
+            Poll::Ready(Ok(_)) => Ok(true),
+            Poll::Ready(Err(_)) => Err(Fault::ClientGone),
+            Poll::Pending => Ok(false),
+        }
+    }
+
+    /// Once the request is whole, notices that the client goes away, and takes in what it sends ahead.
+    fn listen_downstream(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
+        if !self.body.is_done() || self.connection.fin || self.connection.input.is_full() {
+            return Ok(false);
+        }
+        match self.connection.poll_fill(cx) {
+            Poll::Ready(Ok(_)) => Ok(true),
+            Poll::Ready(Err(_)) => Err(Fault::ClientGone),
+            Poll::Pending => Ok(false),
+        }
+    }
+
+    fn end(&self) -> Option<End> {
+        if !self.connection.output.is_empty() {
+            return None;
+        }
+        match self.response.state {
+            State::Done => Some(End::Complete),
+            State::Switched => Some(End::Switched),
+            State::Head | State::Body => None,
+        }
+    }
+
+    fn waiting(&self) -> Waiting {
+        if !self.connection.output.is_empty() {
+            Waiting::DownstreamWritable
+        } else if self.connection.fin && self.body.is_done() {
+            Waiting::ClientFin
+        } else if !self.lease.output.is_empty() && !self.unwritable {
+            Waiting::UpstreamWritable
+        } else if !self.body.is_done() && self.response.state == State::Head {
+            Waiting::RequestBody
+        } else if self.response.state == State::Head {
+            Waiting::ResponseHead
+        } else {
+            Waiting::ResponseBody
+        }
+    }
+
+    /// Sets the deadline of what is waited for. Waiting for the same thing goes on with the same deadline unless
+    /// something has moved.
+    fn set_deadline(&mut self, moved: bool) {
+        let waiting = self.waiting();
+        // A client that has ended its stream does not get more time by our moving bytes towards it.
+        if self.waiting == Some(waiting) && (!moved || waiting == Waiting::ClientFin) {
+            return;
+        }
+        self.waiting = Some(waiting);
+        let timeouts = &self.worker.params().timeouts;
+        let now = Instant::now();
+        let stall = match waiting {
+            Waiting::RequestBody | Waiting::UpstreamWritable | Waiting::DownstreamWritable => {
+                timeouts.body_idle
+            }
+            Waiting::ResponseHead => timeouts.response,
+            Waiting::ResponseBody => timeouts.response_idle,
+            Waiting::ClientFin => Some(timeouts.client_fin),
+        };
+        let total = timeouts.request.map(|total| (self.started + total).saturating_duration_since(now));
+        self.connection.deadline.set(now, [stall, total].into_iter().flatten().min());
+    }
+
+    fn expired(&self) -> Fault {
+        let total = self.worker.params().timeouts.request;
+        if total.is_some_and(|total| self.started.elapsed() >= total) {
+            return Fault::RequestTimeout;
+        }
+        match self.waiting() {
+            Waiting::RequestBody => Fault::BodyTimeout,
+            Waiting::UpstreamWritable | Waiting::ResponseHead | Waiting::ResponseBody => {
+                Fault::ResponseTimeout
+            }
+            Waiting::DownstreamWritable | Waiting::ClientFin => Fault::ClientGone,
+        }
+    }
+}
+
+impl Future for Relay<'_> {
+    type Output = End;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        let this = self.get_mut();
+        let mut moved = false;
+        loop {
+            match this.pump(cx) {
+                Err(fault) => return Poll::Ready(End::Failed(fault)),
+                Ok(true) => {
+                    moved = true;
+                    if let Some(end) = this.end() {
+                        return Poll::Ready(end);
+                    }
+                }
+                Ok(false) => {
+                    this.set_deadline(moved);
+                    match this.connection.deadline.poll_signal(cx) {
+                        Some(Signal::Expired) => return Poll::Ready(End::Failed(this.expired())),
+                        Some(Signal::Changed | Signal::Evicted) => {}
+                        None => return Poll::Pending,
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The request's direction.
+
+use std::task::{Context, Poll};
+
+use spurline_http::{BodyEvent, Framing, Head, h1};
+
+use super::{Fault, Relay};
+use crate::{buffer::Buffer, connection::Connection, upstream::Lease};
+
+/// The body of a request: how it is read, and how far.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    framing: Framing,
+    decoder: h1::BodyDecoder,
+    trailers: Head,
+    /// All of it has been read and passed on.
+    done: bool,
+    /// None of it has been read.
+    untouched: bool,
+}
+
+// === impl RequestBody ===
+
+impl RequestBody {
+    pub(crate) fn new(framing: Framing) -> Self {
+        Self {
+            framing,
+            decoder: h1::BodyDecoder::new(framing),
+            trailers: Head::default(),
+            done: framing == Framing::None,
+            untouched: true,
+        }
+    }
+
+    pub(crate) fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.untouched
+    }
+
+    /// Writes the head in front of the body.
+    pub(crate) fn encode_head(&self, head: &Head, upgrade: Option<&h1::Upgrade>, output: &mut Buffer) {
+        h1::encode_request(head, self.framing, upgrade, output.writer());
+    }
+
+    /// Moves what has arrived of the body from the connection to the lease. `true`: something was moved, or the body is
+    /// complete.
+    fn transfer(
+        &mut self,
+        limits: &spurline_http::Limits,
+        connection: &mut Connection,
+        lease: &mut Lease,
+    ) -> Result<bool, Fault> {
+        let mut moved = false;
+        loop {
+            let input = &mut connection.input;
+            let (consumed, event) =
+                self.decoder.decode(input.data(), limits, &mut self.trailers).map_err(Fault::BadRequest)?;
+            match event {
+                BodyEvent::Data(range) if self.framing == Framing::Chunked => {
+                    h1::encode_chunk(input.data().get(range).unwrap_or_default(), lease.output.writer());
+                }
+                BodyEvent::Data(range) if range == (0..input.len()) && lease.output.is_empty() => {
+                    std::mem::swap(input, &mut lease.output);
+                    self.untouched = false;
+                    moved = true;
+                    continue;
+                }
+                BodyEvent::Data(range) => {
+                    lease.output.writer().extend_from_slice(input.data().get(range).unwrap_or_default());
+                }
+                BodyEvent::Trailers => {
+                    h1::encode_last_chunk(Some(&self.trailers), lease.output.writer());
+                    self.done = true;
+                }
+                BodyEvent::End => {
+                    if self.framing == Framing::Chunked {
+                        h1::encode_last_chunk(None, lease.output.writer());
+                    }
+                    self.done = true;
+                }
+                BodyEvent::NeedMore => {
+                    input.consume(consumed);
+                    return Ok(moved);
+                }
+            }
+            input.consume(consumed);
+            self.untouched = false;
+            moved = true;
+            if self.done {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+// === impl Relay ===
+
+impl Relay<'_> {
+    /// Sends the head and moves the body, until the upstream takes no more or the client has sent no more.
+    pub(super) fn pump_request(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
+        let mut moved = false;
+        if self.unwritable {
+            return Ok(false);
+        }
+        // What has arrived with the head goes out with it.
+        if !self.body.done && !self.connection.input.is_empty() {
+            moved |= self.transfer()?;
+        }
+        loop {
+            if !self.lease.output.is_empty() {
+                match self.lease.poll_flush(cx) {
+                    Poll::Ready(Ok(_)) => moved = true,
+                    Poll::Ready(Err(_)) => {
+                        // The peer may have answered before it closed; what it said counts.
+                        self.unwritable = true;
+                        return Ok(moved);
+                    }
+                    Poll::Pending => return Ok(moved),
+                }
+                if !self.lease.output.is_empty() {
+                    return Ok(moved);
+                }
+            }
+            if self.body.done {
+                return Ok(moved);
+            }
+            if !self.transfer()? {
+                match self.connection.poll_fill(cx) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Err(Fault::ClientGone),
+                    Poll::Ready(Ok(_)) => moved = true,
+                    Poll::Pending => return Ok(moved),
+                }
+            }
+        }
+    }
+
+    fn transfer(&mut self) -> Result<bool, Fault> {
+        let limits = &self.worker.params().http;
+        self.body.transfer(limits, self.connection, self.lease)
+    }
+}

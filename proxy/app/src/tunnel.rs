@@ -1,0 +1,105 @@
+//! Connections that carry something else than HTTP: their bytes are moved and not looked at.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    rc::Rc,
+    task::Poll,
+    time::Instant,
+};
+
+use spurline_net::{Tunnel, TunnelEnd, TunnelOptions};
+use spurline_route::RoutingKey;
+use spurline_telemetry::metrics::{Counter, Direction, TunnelKind};
+
+use crate::{
+    connection::{Connection, Origin},
+    deadline::{Deadline, Signal},
+    upstream::Lease,
+    worker::Worker,
+};
+
+/// What an upgraded connection goes on with.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) lease: Lease,
+    /// The key whose override brought it here; the tunnel ends some time after the override does.
+    pub(crate) watched: Option<RoutingKey>,
+}
+
+/// Moves the bytes of an upgraded connection to its end.
+pub(crate) async fn upgraded(worker: &Rc<Worker>, connection: Connection, start: Start) {
+    worker.shard().inc(Counter::Tunnels(TunnelKind::WebSocket));
+    join(worker, connection, start).await;
+}
+
+/// Moves the bytes of two connections both ways, what has been read of either first.
+pub(crate) async fn join(worker: &Rc<Worker>, connection: Connection, start: Start) {
+    let Connection { stream, mut input, deadline, origin, .. } = connection;
+    let Start { lease, watched } = start;
+    let addr = lease.addr();
+    let (upstream, mut from_upstream, _counted) = lease.into_tunnel();
+    let options = TunnelOptions {
+        idle_timeout: worker.params().timeouts.tunnel_idle,
+        from_downstream: input.take(),
+        from_upstream: from_upstream.take(),
+    };
+    let mut tunnel = Box::pin(Tunnel::new(stream, upstream, options));
+    let _watching = watched.map(|_| Watching::new(worker));
+    let mut cut = pin!(removed(worker, &deadline, &origin, watched));
+    let end = poll_fn(|cx| match tunnel.as_mut().poll(cx) {
+        Poll::Ready(end) => Poll::Ready(Some(end)),
+        Poll::Pending => cut.as_mut().poll(cx).map(|()| None),
+    })
+    .await;
+    let traffic = end.map_or_else(|| tunnel.traffic(), |TunnelEnd { traffic, .. }| traffic);
+    let shard = worker.shard();
+    shard.add(Counter::Bytes(Direction::DownstreamIn), traffic.to_upstream_bytes);
+    shard.add(Counter::Bytes(Direction::UpstreamOut), traffic.to_upstream_bytes);
+    shard.add(Counter::Bytes(Direction::UpstreamIn), traffic.to_downstream_bytes);
+    shard.add(Counter::Bytes(Direction::DownstreamOut), traffic.to_downstream_bytes);
+    tracing::debug!(upstream = ?addr, peer = %origin.peer, ?end, "Tunnel ended");
+}
+
+/// Ends some time after the override that led here is gone. Without a key to watch it never does.
+async fn removed(worker: &Worker, deadline: &Deadline, origin: &Origin, watched: Option<RoutingKey>) {
+    let is_there = || match (&watched, &origin.binding.workload) {
+        (Some(key), Some(workload)) => worker.table().find(workload, key).is_some(),
+        _ => true,
+    };
+    let mut leaving = false;
+    deadline.set(Instant::now(), None);
+    poll_fn(|cx| {
+        loop {
+            match deadline.poll_signal(cx) {
+                Some(Signal::Expired) => return Poll::Ready(()),
+                Some(Signal::Changed | Signal::Evicted) => {
+                    let gone = !is_there();
+                    if gone != leaving {
+                        leaving = gone;
+                        let grace = worker.params().timeouts.tunnel_grace;
+                        deadline.set(Instant::now(), gone.then_some(grace));
+                    }
+                }
+                None => return Poll::Pending,
+            }
+        }
+    })
+    .await;
+}
+
+/// Asks the worker to signal changes of the route table.
+struct Watching<'a>(&'a Worker);
+
+impl<'a> Watching<'a> {
+    fn new(worker: &'a Worker) -> Self {
+        worker.watch_table(1);
+        Self(worker)
+    }
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        self.0.watch_table(-1);
+    }
+}

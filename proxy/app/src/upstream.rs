@@ -1,0 +1,67 @@
+//! Everything towards the peers that requests are sent to: which endpoint, which connection, and when not.
+//!
+//! Each worker has its own. Nothing here reads or writes HTTP.
+
+mod cluster;
+mod lease;
+pub(crate) mod policy;
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use foldhash::fast::RandomState;
+use spurline_route::Endpoint;
+use spurline_telemetry::metrics::Shard;
+
+use crate::params::UpstreamParams;
+
+pub(crate) use cluster::{Cluster, ConnectFailure, Refused, Reuse};
+pub(crate) use lease::Lease;
+
+/// A cluster that nobody has used for this long is forgotten, with what is known of its endpoints.
+const CLUSTER_IDLE: Duration = Duration::from_secs(60);
+
+/// The clusters of one worker, by the endpoints they consist of: a route table that is replaced by one with the same
+/// endpoints finds its connections and what is known of their health again.
+#[derive(Debug)]
+pub(crate) struct Upstreams {
+    clusters: RefCell<HashMap<Arc<[Endpoint]>, Rc<Cluster>, RandomState>>,
+    params: UpstreamParams,
+    shard: Rc<Shard>,
+}
+
+// === impl Upstreams ===
+
+impl Upstreams {
+    pub(crate) fn new(params: UpstreamParams, shard: Rc<Shard>) -> Self {
+        Self { clusters: RefCell::default(), params, shard }
+    }
+
+    /// The cluster of these endpoints.
+    pub(crate) fn cluster(&self, endpoints: &Arc<[Endpoint]>) -> Rc<Cluster> {
+        if let Some(cluster) = self.clusters.borrow().get(endpoints.as_ref()) {
+            return Rc::clone(cluster);
+        }
+        let mut clusters = self.clusters.borrow_mut();
+        let health = endpoints
+            .iter()
+            .map(|endpoint| clusters.values().find_map(|other| other.health(*endpoint)).unwrap_or_default())
+            .collect::<Vec<_>>();
+        let cluster = Rc::new(Cluster::new(endpoints, health, self.params, Rc::clone(&self.shard)));
+        clusters.insert(Arc::clone(endpoints), Rc::clone(&cluster));
+        cluster
+    }
+
+    /// Closes connections that have been idle too long or that their peer has closed, and forgets unused clusters.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.clusters.borrow_mut().retain(|_, cluster| {
+            cluster.sweep(now);
+            Rc::strong_count(cluster) > 1 || !cluster.is_unused(now, CLUSTER_IDLE)
+        });
+    }
+}

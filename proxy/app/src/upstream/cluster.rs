@@ -1,0 +1,326 @@
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use spurline_net::ConnectError;
+use spurline_route::Endpoint;
+use spurline_telemetry::metrics::{self, ConnectResult, Counter, Gauge, Shard};
+use tokio::net::TcpStream;
+
+use super::{
+    lease::{Lease, Permit},
+    policy::{
+        balance::{self, Candidate},
+        breaker::{Breaker, Limit, Tripped},
+        budget::RetryBudget,
+        outlier::{Health, Outliers, Verdict},
+    },
+};
+use crate::params::UpstreamParams;
+
+/// A set of endpoints that serve the same: their idle connections, their health and what may be asked of them.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    endpoints: Box<[EndpointState]>,
+    policy: RefCell<Policy>,
+    used_at: Cell<Instant>,
+    params: UpstreamParams,
+    pub(super) shard: Rc<Shard>,
+}
+
+#[derive(Debug)]
+struct EndpointState {
+    endpoint: Endpoint,
+    /// Requests whose responses have not ended.
+    pending: Cell<u32>,
+    /// The one used last is at the end and is used first: it is the least likely to have been closed.
+    idle: RefCell<Vec<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    stream: TcpStream,
+    expires: Instant,
+}
+
+#[derive(Debug)]
+struct Policy {
+    outliers: Outliers,
+    breaker: Breaker,
+    budget: RetryBudget,
+    /// Kept between choices for its memory.
+    candidates: Vec<Candidate>,
+}
+
+/// Why a request was not sent at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The cluster has no endpoints.
+    Empty,
+    /// A circuit breaker is open.
+    Breaker(Tripped),
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum ConnectFailure {
+    Refused(Refused),
+    /// The endpoint of this index cannot be reached.
+    Endpoint(usize, ConnectError),
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    pub(super) fn new(
+        endpoints: &[Endpoint],
+        health: Vec<Health>,
+        params: UpstreamParams,
+        shard: Rc<Shard>,
+    ) -> Self {
+        let now = Instant::now();
+        let state = |endpoint: &Endpoint| EndpointState {
+            endpoint: *endpoint,
+            pending: Cell::new(0),
+            idle: RefCell::default(),
+        };
+        let policy = Policy {
+            outliers: Outliers::new(params.ejection, health),
+            breaker: Breaker::new(params.maxima),
+            budget: RetryBudget::new(params.retry_budget_percent, params.retry_min_per_second, now),
+            candidates: Vec::new(),
+        };
+        Self {
+            endpoints: endpoints.iter().map(state).collect(),
+            policy: RefCell::new(policy),
+            used_at: Cell::new(now),
+            params,
+            shard,
+        }
+    }
+
+    pub(super) fn health(&self, endpoint: Endpoint) -> Option<Health> {
+        let index = self.endpoints.iter().position(|state| state.endpoint == endpoint)?;
+        self.policy.borrow().outliers.health(index)
+    }
+
+    pub(crate) fn endpoint(&self, index: usize) -> Option<Endpoint> {
+        self.endpoints.get(index).map(|state| state.endpoint)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    /// Counts one request for the retry budget.
+    pub(crate) fn note_request(&self, now: Instant) {
+        self.used_at.set(now);
+        self.policy.borrow_mut().budget.request(now);
+    }
+
+    /// Whether one more try may be made.
+    pub(crate) fn try_retry(&self, now: Instant) -> bool {
+        let granted = self.policy.borrow_mut().budget.try_retry(now);
+        if !granted {
+            self.shard.inc(Counter::RetryBudgetExhausted);
+        }
+        granted
+    }
+
+    /// A connection to an endpoint, other than `exclude` if there is another: an idle one if `reuse` and there is
+    /// any, else a new one.
+    pub(crate) async fn acquire(
+        self: &Rc<Self>,
+        now: Instant,
+        exclude: Option<usize>,
+        reuse: Reuse,
+    ) -> Result<Lease, ConnectFailure> {
+        let index = self.choose(now, exclude).ok_or(ConnectFailure::Refused(Refused::Empty))?;
+        self.hold(Limit::Requests)?;
+        let permit = Permit::new(Rc::clone(self), index);
+        let idle = (reuse != Reuse::Never).then(|| self.checkout(index, now, reuse)).flatten();
+        if let Some(stream) = idle {
+            self.shard.inc(Counter::UpstreamReused);
+            return Ok(Lease::new(stream, permit.connected(), true));
+        }
+        self.connect(index, permit).await
+    }
+
+    async fn connect(self: &Rc<Self>, index: usize, permit: Permit) -> Result<Lease, ConnectFailure> {
+        let Some(endpoint) = self.endpoint(index) else {
+            return Err(ConnectFailure::Refused(Refused::Empty));
+        };
+        self.hold(Limit::Connections)?;
+        // From here on the permit gives the connection back, connected or not.
+        let permit = permit.connected();
+        self.shard.gauge_add(Gauge::UpstreamConnectionsActive, 1);
+        self.hold(Limit::Pending)?;
+        let pending = Pending(self);
+        let connected = spurline_net::connect(endpoint.addr, self.params.connect_timeout).await;
+        drop(pending);
+        self.shard.inc(Counter::UpstreamConnects(match &connected {
+            Ok(_) => ConnectResult::Ok,
+            Err(ConnectError::Refused) => ConnectResult::Refused,
+            Err(ConnectError::Timeout) => ConnectResult::Timeout,
+            Err(_) => ConnectResult::Error,
+        }));
+        match connected {
+            Ok(stream) => Ok(Lease::new(stream, permit, false)),
+            Err(error) => {
+                self.failed(index, Instant::now());
+                Err(ConnectFailure::Endpoint(index, error))
+            }
+        }
+    }
+
+    fn choose(&self, now: Instant, exclude: Option<usize>) -> Option<usize> {
+        if self.endpoints.len() == 1 {
+            return Some(0);
+        }
+        let mut policy = self.policy.borrow_mut();
+        let Policy { outliers, candidates, .. } = &mut *policy;
+        let returned = outliers.refresh(now);
+        self.shard.gauge_sub(Gauge::Ejected, returned as u64);
+        if outliers.in_panic() {
+            self.shard.inc(Counter::PanicMode);
+        }
+        candidates.clear();
+        candidates.extend(self.endpoints.iter().enumerate().map(|(index, state)| Candidate {
+            pending: state.pending.get(),
+            available: outliers.available(index),
+        }));
+        balance::pick(candidates, fastrand::u64(..), exclude)
+    }
+
+    fn checkout(&self, index: usize, now: Instant, reuse: Reuse) -> Option<TcpStream> {
+        let mut idle = self.endpoints.get(index)?.idle.borrow_mut();
+        while let Some(Idle { stream, expires }) = idle.pop() {
+            self.shard.gauge_sub(Gauge::UpstreamIdle, 1);
+            let stale = expires <= now
+                || !is_quiet(&stream)
+                || (reuse == Reuse::Verified && spurline_net::peer_closed(&stream));
+            if !stale {
+                return Some(stream);
+            }
+            self.close();
+        }
+        None
+    }
+
+    /// Keeps a connection for the next request.
+    pub(super) fn keep(&self, index: usize, stream: TcpStream, hint: Option<Duration>) {
+        let now = Instant::now();
+        let timeout = hint.map_or(self.params.idle_timeout, |hint| hint.min(self.params.idle_timeout));
+        let Some(state) = self.endpoints.get(index) else { return self.close() };
+        let mut idle = state.idle.borrow_mut();
+        if idle.len() >= self.params.idle_max {
+            self.shard.inc(Counter::LimitsReached(metrics::Limit::UpstreamIdle));
+            return self.close();
+        }
+        self.shard.gauge_add(Gauge::UpstreamIdle, 1);
+        idle.push(Idle { stream, expires: now + timeout });
+    }
+
+    /// Counts a connection that is gone.
+    pub(super) fn close(&self) {
+        self.shard.gauge_sub(Gauge::UpstreamConnectionsActive, 1);
+        self.release(Limit::Connections);
+    }
+
+    pub(super) fn begin(&self, index: usize) {
+        if let Some(state) = self.endpoints.get(index) {
+            state.pending.set(state.pending.get() + 1);
+        }
+    }
+
+    pub(super) fn end(&self, index: usize) {
+        if let Some(state) = self.endpoints.get(index) {
+            state.pending.set(state.pending.get().saturating_sub(1));
+        }
+        self.release(Limit::Requests);
+    }
+
+    /// The endpoint answered.
+    pub(crate) fn succeeded(&self, index: usize) {
+        if self.endpoints.len() > 1 {
+            self.policy.borrow_mut().outliers.success(index);
+        }
+    }
+
+    /// The endpoint could not be reached, broke off before it answered, or answered that it cannot.
+    pub(crate) fn failed(&self, index: usize, now: Instant) {
+        if let Verdict::Ejected(duration) = self.policy.borrow_mut().outliers.failure(index, now) {
+            self.shard.inc(Counter::Ejections);
+            self.shard.gauge_add(Gauge::Ejected, 1);
+            if let Some(endpoint) = self.endpoint(index) {
+                tracing::warn!(endpoint = %endpoint.addr, seconds = duration.as_secs(), "Endpoint ejected");
+            }
+        }
+    }
+
+    fn hold(&self, limit: Limit) -> Result<(), ConnectFailure> {
+        self.policy.borrow_mut().breaker.try_acquire(limit).map_err(|tripped| {
+            self.shard.inc(Counter::BreakerOpen(match tripped.limit {
+                Limit::Connections => metrics::Breaker::Connections,
+                Limit::Pending => metrics::Breaker::Pending,
+                Limit::Requests => metrics::Breaker::Requests,
+            }));
+            ConnectFailure::Refused(Refused::Breaker(tripped))
+        })
+    }
+
+    fn release(&self, limit: Limit) {
+        self.policy.borrow_mut().breaker.release(limit);
+    }
+
+    pub(super) fn sweep(&self, now: Instant) {
+        for state in &self.endpoints {
+            let mut idle = state.idle.borrow_mut();
+            let before = idle.len();
+            idle.retain(|idle| idle.expires > now && is_quiet(&idle.stream));
+            for _ in idle.len()..before {
+                self.shard.gauge_sub(Gauge::UpstreamIdle, 1);
+                self.close();
+            }
+        }
+    }
+
+    pub(super) fn is_unused(&self, now: Instant, period: Duration) -> bool {
+        now.saturating_duration_since(self.used_at.get()) > period
+            && self.endpoints.iter().all(|state| state.idle.borrow().is_empty())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let ejected = self.policy.borrow().outliers.ejected();
+        self.shard.gauge_sub(Gauge::Ejected, ejected as u64);
+    }
+}
+
+/// How far a connection from the pool is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reuse {
+    /// The request can be sent again if the connection turns out to be closed.
+    Replayable,
+    /// It cannot, so the kernel is asked first whether the peer has closed.
+    Verified,
+    Never,
+}
+
+/// Whether neither bytes nor the end of the stream have arrived on an idle connection, as far as the runtime knows.
+/// Costs no system call while nothing has. An unsolicited response must never meet the next request.
+fn is_quiet(stream: &TcpStream) -> bool {
+    stream.try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// A place among the pending requests, given back when dropped.
+struct Pending<'a>(&'a Cluster);
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.release(Limit::Pending);
+    }
+}

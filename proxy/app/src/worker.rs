@@ -1,0 +1,252 @@
+//! A worker: one thread with a runtime of its own, which serves its connections from the first byte to the last.
+//! Workers share the route table, which never changes, and nothing else on the path of a request.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use arc_swap::{ArcSwap, Guard};
+use spurline_http::Head;
+use spurline_net::{
+    Accepted,
+    drain::{Phase, Watch},
+};
+use spurline_route::{RouteTable, Verifier};
+use spurline_telemetry::{
+    access::AccessLog,
+    metrics::{Counter, Refusal, Shard},
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    binding::Binding,
+    buffer,
+    connection::{self, Origin},
+    deadline::Deadlines,
+    params::Params,
+    upstream::{Cluster, Upstreams},
+};
+
+/// Heads that a worker keeps for their memory.
+const HEADS_MAX: usize = 64;
+/// A head that grew past this is not kept.
+const HEAD_BYTES_KEPT: usize = 8 * 1024;
+/// Connections that wait for a worker to take them.
+pub(crate) const QUEUE_MAX: usize = 1024;
+
+/// What a worker is made from, on its thread.
+pub(crate) struct Seed {
+    pub(crate) params: Params,
+    pub(crate) bindings: Vec<Arc<Binding>>,
+    pub(crate) shard: Shard,
+    pub(crate) table: Arc<ArcSwap<RouteTable>>,
+    pub(crate) verifier: Option<Arc<Verifier>>,
+    pub(crate) access: AccessLog,
+    pub(crate) drain: Watch,
+    /// Connections given to the worker and not ended yet.
+    pub(crate) load: Arc<AtomicUsize>,
+}
+
+/// Everything that the connections of one worker share.
+pub(crate) struct Worker {
+    params: Params,
+    bindings: Vec<Arc<Binding>>,
+    shard: Rc<Shard>,
+    upstreams: Upstreams,
+    deadlines: Rc<Deadlines>,
+    table: Arc<ArcSwap<RouteTable>>,
+    verifier: Option<Arc<Verifier>>,
+    access: AccessLog,
+    drain: Watch,
+    load: Arc<AtomicUsize>,
+    connections: Cell<usize>,
+    closes_idle: Cell<bool>,
+    heads: RefCell<Vec<Box<Head>>>,
+    /// Tunnels that want to know of a new route table, and the generation they know.
+    watchers: Cell<isize>,
+    generation: Cell<u64>,
+}
+
+/// Runs a worker on this thread until it is told to end by force.
+///
+/// # Errors
+/// When the runtime cannot be made.
+pub(crate) fn run(seed: Seed, incoming: mpsc::Receiver<Accepted>) -> std::io::Result<()> {
+    buffer::set_buffer_bytes(seed.params.buffer_bytes);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build_local(tokio::runtime::LocalOptions::default())?;
+    runtime.block_on(serve(Rc::new(Worker::new(seed)), incoming));
+    Ok(())
+}
+
+async fn serve(worker: Rc<Worker>, mut incoming: mpsc::Receiver<Accepted>) {
+    let swept = Rc::clone(&worker);
+    let sweep = tokio::task::spawn_local(Rc::clone(&worker.deadlines).sweep(move |now| swept.sweep(now)));
+    let drained = tokio::task::spawn_local(Rc::clone(&worker).close_idle());
+    let accept = async {
+        while let Some(accepted) = incoming.recv().await {
+            worker.take(accepted);
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = accept => {}
+        () = worker.drain.forced() => {}
+    }
+    sweep.abort();
+    drained.abort();
+}
+
+// === impl Worker ===
+
+impl Worker {
+    fn new(seed: Seed) -> Self {
+        let Seed { params, bindings, shard, table, verifier, access, drain, load } = seed;
+        let shard = Rc::new(shard);
+        Self {
+            upstreams: Upstreams::new(params.upstream, Rc::clone(&shard)),
+            params,
+            bindings,
+            shard,
+            deadlines: Deadlines::new(),
+            table,
+            verifier,
+            access,
+            drain,
+            load,
+            connections: Cell::new(0),
+            closes_idle: Cell::new(false),
+            heads: RefCell::default(),
+            watchers: Cell::new(0),
+            generation: Cell::new(0),
+        }
+    }
+
+    /// Starts to serve a connection, in the place of an idle one if there is no other.
+    fn take(self: &Rc<Self>, accepted: Accepted) {
+        if self.connections.get() >= self.params.connections_max && !self.deadlines.evict() {
+            self.shard.inc(Counter::ConnectionsRefused(Refusal::Limit));
+            self.load.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        let blocker = self.drain.block();
+        let worker = Rc::clone(self);
+        // The task ends with its connection, which ends at the latest with the worker.
+        tokio::task::spawn_local(async move {
+            connection::serve(worker, accepted).await;
+            drop(blocker);
+        });
+    }
+
+    /// Closes idle connections once the drain has been announced for long enough.
+    async fn close_idle(self: Rc<Self>) {
+        self.drain.signaled().await;
+        tokio::time::sleep(self.params.drain_delay).await;
+        self.closes_idle.set(true);
+        self.deadlines.signal_all();
+    }
+
+    fn sweep(&self, now: Instant) {
+        self.upstreams.sweep(now);
+        if self.watchers.get() > 0 {
+            let generation = self.table().generation();
+            if self.generation.replace(generation) != generation {
+                self.deadlines.signal_all();
+            }
+        }
+    }
+
+    pub(crate) fn params(&self) -> &Params {
+        &self.params
+    }
+
+    pub(crate) fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    pub(crate) fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
+    }
+
+    pub(crate) fn deadlines(&self) -> &Rc<Deadlines> {
+        &self.deadlines
+    }
+
+    pub(crate) fn access(&self) -> &AccessLog {
+        &self.access
+    }
+
+    pub(crate) fn drain(&self) -> &Watch {
+        &self.drain
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drain.phase() != Phase::Running
+    }
+
+    /// Whether connections without a request are closed.
+    pub(crate) fn closes_idle(&self) -> bool {
+        self.closes_idle.get()
+    }
+
+    pub(crate) fn verifier(&self) -> Option<&Verifier> {
+        self.verifier.as_deref()
+    }
+
+    pub(crate) fn binding(&self, listener: usize) -> Option<Arc<Binding>> {
+        self.bindings.get(listener).map(Arc::clone)
+    }
+
+    /// The route table in force. Not to be held over an await.
+    pub(crate) fn table(&self) -> Guard<Arc<RouteTable>> {
+        self.table.load()
+    }
+
+    /// The endpoints of the baseline of a connection.
+    pub(crate) fn baseline(&self, origin: &Origin) -> Option<Rc<Cluster>> {
+        if let Some(endpoints) = &origin.baseline {
+            return Some(self.upstreams.cluster(endpoints));
+        }
+        let workload = origin.binding.workload.as_ref()?;
+        let table = self.table();
+        let endpoints = table.baseline(workload, origin.port)?;
+        Some(self.upstreams.cluster(endpoints))
+    }
+
+    pub(crate) fn opened(&self) {
+        self.connections.set(self.connections.get() + 1);
+    }
+
+    pub(crate) fn closed(&self) {
+        self.connections.set(self.connections.get().saturating_sub(1));
+        self.load.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn watch_table(&self, change: isize) {
+        if self.watchers.get() == 0 {
+            self.generation.set(self.table().generation());
+        }
+        self.watchers.set(self.watchers.get() + change);
+    }
+
+    /// An empty head, with the memory of an earlier one.
+    pub(crate) fn take_head(&self) -> Box<Head> {
+        self.heads.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_head(&self, mut head: Box<Head>) {
+        let mut heads = self.heads.borrow_mut();
+        if heads.len() < HEADS_MAX && head.bytes() <= HEAD_BYTES_KEPT {
+            head.clear();
+            heads.push(head);
+        }
+    }
+}
