@@ -127,9 +127,9 @@ impl RawListener {
 }
 
 /// Reads one listener of a flag or variable into `raw`.
-fn add_listener(raw: &mut Raw, setting: &Setting, source: Source, text: &str) -> Result<(), Problem> {
+fn add_listener(raw: &mut Raw, setting: &Setting, source: &Source, text: &str) -> Result<(), Problem> {
     let listener = RawListener::from_text(text, source.clone())
-        .map_err(|reason| Problem::of_value(setting, &source, text, reason))?;
+        .map_err(|reason| Problem::of_value(setting, source, text, reason))?;
     raw.listeners.push(listener);
     Ok(())
 }

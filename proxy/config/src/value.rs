@@ -100,7 +100,7 @@ impl Kind {
     }
 }
 
-fn within<T: PartialOrd>(value: T, min: T, max: T) -> Result<T, String> {
+fn within<T: PartialOrd + Copy>(value: T, min: T, max: T) -> Result<T, String> {
     if value < min {
         Err("too small".to_owned())
     } else if value > max {
@@ -160,7 +160,7 @@ fn write_in_units(
     units: &[(&str, u64)],
     smallest: &str,
 ) -> fmt::Result {
-    let unit = units.iter().rev().find(|(_, factor)| number > 0 && number % factor == 0);
+    let unit = units.iter().rev().find(|(_, factor)| number > 0 && number.is_multiple_of(*factor));
     match unit {
         Some((name, factor)) => write!(f, "{}{name}", number / factor),
         None => write!(f, "{number}{smallest}"),

@@ -71,7 +71,7 @@ impl Lines {
             Writer { output, waiting_bytes: Arc::clone(&waiting_bytes), metrics: metrics.clone(), dropped };
         thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || writer.run(&lines))
+            .spawn(move || writer.run(lines))
             .map_err(|source| TelemetryError::Thread { name, source })?;
         let guard = LinesGuard { queue: queue.clone() };
         Ok((Self { queue, waiting_bytes, metrics, dropped }, guard))
@@ -109,7 +109,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(&mut self, lines: &Receiver<Message>) {
+    fn run(&mut self, lines: Receiver<Message>) {
         let mut batch = Vec::new();
         while let Ok(first) = lines.recv() {
             let mut count = 0;
@@ -131,6 +131,10 @@ impl Writer {
             self.write(&batch, count);
             batch.clear();
             if let Some(done) = stop {
+                // Whoever still sends is told from here on that nobody listens.
+                let late = lines.try_iter().count();
+                drop(lines);
+                self.lost(late);
                 // The guard may have stopped waiting.
                 let _ = done.send(());
                 return;
@@ -143,8 +147,12 @@ impl Writer {
         // Only now is there room again: a blocked pipe keeps its batch charged to the queue.
         self.waiting_bytes.fetch_sub(batch.len() + lines * LINE_OVERHEAD_BYTES, Relaxed);
         if written.is_err() {
-            self.metrics.add(self.dropped, u64::try_from(lines).unwrap_or(u64::MAX));
+            self.lost(lines);
         }
+    }
+
+    fn lost(&self, lines: usize) {
+        self.metrics.add(self.dropped, u64::try_from(lines).unwrap_or(u64::MAX));
     }
 }
 

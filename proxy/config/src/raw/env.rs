@@ -16,7 +16,7 @@ pub(super) fn read(env: impl Iterator<Item = (String, String)>, problems: &mut V
         match SETTINGS.iter().find(|setting| setting.variable() == name) {
             Some(setting) if setting.kind == Kind::Listeners => {
                 for text in value.split(';').map(str::trim).filter(|text| !text.is_empty()) {
-                    problems.extend(add_listener(&mut raw, setting, Source::Environment, text).err());
+                    problems.extend(add_listener(&mut raw, setting, &Source::Environment, text).err());
                 }
             }
             Some(setting) => raw.insert(setting, Source::Environment, value),

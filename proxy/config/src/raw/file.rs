@@ -164,7 +164,7 @@ fn document(text: &str) -> Result<Option<Node>, (usize, String)> {
         match open.last_mut() {
             Some((_, nodes)) => nodes.push(node),
             None if root.is_none() => root = Some(node),
-            None => return Err((line, "a second document begins".to_owned())),
+            None => return Err((node.line, "a second document begins".to_owned())),
         }
     }
     Ok(root)

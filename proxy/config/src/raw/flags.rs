@@ -40,7 +40,7 @@ pub(crate) fn read_flags(args: impl Iterator<Item = OsString>) -> Result<(Raw, O
         let given: Vec<String> = matches.remove_many(setting.name).into_iter().flatten().collect();
         for text in given {
             if setting.kind == Kind::Listeners {
-                problems.extend(add_listener(&mut raw, setting, Source::Flag, &text).err());
+                problems.extend(add_listener(&mut raw, setting, &Source::Flag, &text).err());
             } else {
                 raw.insert(setting, Source::Flag, text);
             }

@@ -100,8 +100,16 @@ labels! {
         Uberctx = "uberctx",
         /// a `baggage-` header
         BaggageHeader = "baggage-header",
-        /// a legacy member name in any of these
-        Legacy = "legacy",
+        /// a legacy member of `baggage`
+        LegacyBaggage = "legacy-baggage",
+        /// a legacy member of `tracestate`
+        LegacyTracestate = "legacy-tracestate",
+        /// an `ot-baggage-` header of a legacy member
+        LegacyOtBaggage = "legacy-ot-baggage",
+        /// a `uberctx-` header of a legacy member
+        LegacyUberctx = "legacy-uberctx",
+        /// a `baggage-` header of a legacy member
+        LegacyBaggageHeader = "legacy-baggage-header",
         /// the host name, at a gateway
         Host = "host",
         /// a query parameter, at a gateway

@@ -1,13 +1,14 @@
 //! Sums the shards when somebody scrapes and encodes the sums in the OpenMetrics text format.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, text},
+    encoding::{DescriptorEncoder, MetricEncoder, text},
     metrics::{MetricType, exemplar::Exemplar},
     registry::Registry as Encoding,
 };
@@ -117,42 +118,47 @@ struct Distribution {
 }
 
 /// The encoder wants to know the types of exemplars even where there are none.
-const NO_EXEMPLAR: Option<&Exemplar<[(&str, &str); 0], f64>> = None;
+const NO_EXEMPLAR: Option<&NoExemplar> = None;
+const NO_EXEMPLARS: Option<&HashMap<usize, NoExemplar>> = None;
+type NoExemplar = Exemplar<[(&'static str, &'static str); 0], f64>;
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let mut counters = self.counters.iter();
-        for family in Counter::FAMILIES {
-            let mut metric =
-                encoder.encode_descriptor(family.name, family.help.trim(), None, MetricType::Counter)?;
-            for (labels, value) in series(family).zip(counters.by_ref().take(family.width())) {
-                metric.encode_family(&labels)?.encode_counter(value, NO_EXEMPLAR)?;
-            }
-        }
-        let mut gauges = self.gauges.iter();
-        for family in Gauge::FAMILIES {
-            let mut metric =
-                encoder.encode_descriptor(family.name, family.help.trim(), None, MetricType::Gauge)?;
-            for (labels, value) in series(family).zip(gauges.by_ref().take(family.width())) {
-                metric.encode_family(&labels)?.encode_gauge(value)?;
-            }
-        }
-        let mut histograms = self.histograms.iter();
-        for family in Histogram::FAMILIES {
-            let mut metric =
-                encoder.encode_descriptor(family.name, family.help.trim(), None, MetricType::Histogram)?;
-            for (labels, value) in series(family).zip(histograms.by_ref().take(family.width())) {
-                let (sum, count, buckets) = value.in_seconds();
-                metric.encode_family(&labels)?.encode_histogram(
-                    sum,
-                    count,
-                    &buckets,
-                    None::<&std::collections::HashMap<usize, Exemplar<[(&str, &str); 0], f64>>>,
-                )?;
-            }
-        }
-        process::encode(&self.process, self.version, &mut encoder)
+        let encoder = &mut encoder;
+        encode(encoder, MetricType::Counter, Counter::FAMILIES, &self.counters, |metric, value| {
+            metric.encode_counter(value, NO_EXEMPLAR)
+        })?;
+        encode(encoder, MetricType::Gauge, Gauge::FAMILIES, &self.gauges, |metric, value| {
+            metric.encode_gauge(value)
+        })?;
+        encode(encoder, MetricType::Histogram, Histogram::FAMILIES, &self.histograms, |metric, value| {
+            let (sum, count, buckets) = value.in_seconds();
+            metric.encode_histogram(sum, count, &buckets, NO_EXEMPLARS)
+        })?;
+        process::encode(&self.process, self.version, encoder)
     }
+}
+
+/// Encodes families of one type; `values` are in the order of the indices.
+fn encode<T>(
+    encoder: &mut DescriptorEncoder<'_>,
+    kind: MetricType,
+    families: &'static [Family],
+    values: &[T],
+    encode_value: impl Fn(&mut MetricEncoder<'_>, &T) -> Result<(), fmt::Error>,
+) -> Result<(), fmt::Error> {
+    let mut values = values.iter();
+    for family in families {
+        let mut metric = encoder.encode_descriptor(family.name, family.help.trim(), None, kind)?;
+        for (labels, value) in series(family).zip(values.by_ref().take(family.width())) {
+            if labels.is_empty() {
+                encode_value(&mut metric, value)?;
+            } else {
+                encode_value(&mut metric.encode_family(&labels)?, value)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Distribution {
