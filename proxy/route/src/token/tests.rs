@@ -26,8 +26,8 @@ fn verify(token: &str) -> Result<RoutingKey, TokenError> {
 fn a_token_counts_for_its_audience_until_it_expires() {
     let token = token(SECRET, "a", "staging");
     assert!(token.starts_with("team.k3-v9.1800000000.a."));
-    for now in [0, NOW, NOW + 30] {
-        assert_eq!(verifier().verify(token.as_bytes(), now).unwrap().as_str(), "team.k3-v9");
+    for time in [0, NOW, NOW + 30] {
+        assert_eq!(verifier().verify(token.as_bytes(), time).unwrap().as_str(), "team.k3-v9");
     }
     assert_eq!(verifier().verify(token.as_bytes(), NOW + 31), Err(TokenError::Expired));
 }
