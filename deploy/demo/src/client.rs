@@ -110,9 +110,12 @@ async fn connect(addr: SocketAddr) -> Result<Open> {
 // === impl Answer ===
 
 impl Answer {
-    /// The value of a response header, if there is one and it is text.
+    /// The value of the last line of a response header, if there is one and it is text.
+    ///
+    /// Every proxy on the way adds its line after those of the proxies behind it: the last one is that of the
+    /// proxy that was asked.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+        self.headers.get_all(name).iter().next_back()?.to_str().ok()
     }
 
     /// What the shop said, if it is the shop that answered.

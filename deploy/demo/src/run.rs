@@ -109,7 +109,9 @@ fn print_hints(map: &Map, screen: Screen) {
         screen.step(&line);
     }
     screen.heading("Or edit the routes while it runs, and look inside:");
-    screen.step(&format!("$EDITOR {}", map.routes.path().display()));
+    let routes = map.routes.path();
+    screen.step(&format!("$EDITOR {}", routes.display()));
+    screen.step(&format!("tail -f {}", routes.with_file_name("gateway.proxy.log").display()));
     for proxy in map.proxies() {
         let width = map.proxies().iter().map(|proxy| proxy.name.len()).max().unwrap_or_default();
         screen.step(&format!(
