@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -25,7 +25,7 @@ const PORTS: std::ops::Range<u16> = 20_000..30_000;
 pub(crate) struct Versions {
     pub(crate) cpu: String,
     pub(crate) kernel: String,
-    /// The commit of the work tree the bench ran in; `-dirty` when it held changes.
+    /// The commit of the work tree when the run ended; `-dirty` when it held changes. Not proof of what was built.
     pub(crate) commit: String,
     pub(crate) spurline: String,
     pub(crate) haproxy: String,
@@ -38,12 +38,11 @@ impl Versions {
     pub(crate) fn read() -> Self {
         let cpu_info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpu_info.lines().find(|line| line.starts_with("model name"));
-        let spurline = spurline_proxy().map(|path| path.display().to_string()).unwrap_or_default();
         Self {
             cpu: model.and_then(|line| line.split_once(": ")).map_or("unknown", |(_, name)| name).to_owned(),
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
             commit: first_line("git", &["describe", "--always", "--dirty", "--abbrev=12"]),
-            spurline: first_line(&spurline, &["--version"]),
+            spurline: spurline_proxy().map_or_else(|_| "not found".to_owned(), |path| describe(&path)),
             haproxy: first_line("haproxy", &["-v"]),
             nginx: first_line("nginx", &["-v"]),
             wrk: first_line("wrk", &["--version"]),
@@ -111,6 +110,16 @@ pub(crate) fn free_addresses<const COUNT: usize>() -> Result<[SocketAddr; COUNT]
     let addresses: Vec<SocketAddr> =
         listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
     addresses.try_into().ok().context("no free port on loopback")
+}
+
+/// Version and age of the measured binary: a build older than the work tree's last change shows.
+fn describe(proxy: &Path) -> String {
+    let version = first_line(&proxy.display().to_string(), &["--version"]);
+    let built = fs::metadata(proxy).and_then(|metadata| metadata.modified()).ok();
+    match built.and_then(|time| time.elapsed().ok()) {
+        Some(age) => format!("{version}, built {} min before the end of this run", age.as_secs() / 60),
+        None => version,
+    }
 }
 
 /// The first line a command prints, on either stream; some print their version on the second.

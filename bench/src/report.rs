@@ -154,7 +154,7 @@ fn render_versions(versions: &Versions) -> Result<String> {
     let Versions { cpu, kernel, commit, spurline, haproxy, nginx, wrk } = versions;
     let mut text = String::new();
     writeln!(text, "cpu       {cpu}, kernel {kernel}")?;
-    writeln!(text, "spurline  {spurline} (work tree {commit})")?;
+    writeln!(text, "spurline  {spurline} (work tree now at {commit})")?;
     writeln!(text, "haproxy   {haproxy}\nnginx     {nginx}\nwrk       {wrk}")?;
     Ok(text)
 }
