@@ -141,8 +141,8 @@ impl App {
     /// Accepts connections until a signal, or the admin page, starts the drain; returns when it is over.
     ///
     /// The first SIGTERM or SIGINT starts the drain: readiness goes off and responses announce the end of their
-    /// connections, but connections are accepted for `drain_delay` more. What is in flight then has `drain_timeout` to
-    /// finish. A second signal ends at once.
+    /// connections, but connections are accepted for `drain_delay` more. What is in flight has `drain_timeout`, counted
+    /// from the signal, to finish. A second signal ends at once.
     ///
     /// # Errors
     /// When the runtime cannot be made.
@@ -226,7 +226,8 @@ impl Lifetime<'_> {
             never = self.distribute(&mut acceptor) => match never {},
             () = tokio::time::sleep(delay) => drop(acceptor),
         }
-        self.trigger.drain_within(timeout).await
+        // The time to finish counts from the signal, as whoever sent it counts.
+        self.trigger.drain_within(timeout.saturating_sub(delay)).await
     }
 
     /// Gives every connection to the worker that has the fewest.

@@ -56,11 +56,10 @@ pub(crate) fn worker_count(config: &Config) -> usize {
     config.workers.map_or_else(available, usize::from)
 }
 
-/// The settings as the request path needs them. Limits of the process are divided among the workers.
+/// The settings as the request path needs them. The limit on connections is divided among the workers.
 pub(crate) fn params(config: &Config, workers: usize) -> Params {
     let Config { limits, timeouts, upstream, drain, .. } = config;
     let connections_max = limits.connections_max.map_or_else(connections_by_descriptors, usize::from);
-    let share = |limit: u32| limit.div_ceil(u32::try_from(workers).unwrap_or(u32::MAX).max(1));
     Params {
         http: spurline_http::Limits {
             head_bytes_max: limits.head_bytes_max,
@@ -80,7 +79,7 @@ pub(crate) fn params(config: &Config, workers: usize) -> Params {
             head: timeouts.head,
             idle: timeouts.idle,
             body_idle: timeouts.body_idle,
-            response_idle: Some(Duration::from_secs(300)),
+            response_idle: timeouts.response_idle,
             client_fin: timeouts.client_fin,
             response: timeouts.response,
             request: timeouts.request,
@@ -92,9 +91,9 @@ pub(crate) fn params(config: &Config, workers: usize) -> Params {
             idle_timeout: timeouts.upstream_idle.unwrap_or(Duration::MAX),
             idle_max: upstream.idle_max,
             maxima: Maxima {
-                connections: share(upstream.connections_max),
-                pending: share(upstream.pending_max),
-                requests: share(upstream.requests_max),
+                connections: upstream.connections_max,
+                pending: upstream.pending_max,
+                requests: upstream.requests_max,
             },
             ejection: Ejection {
                 failures: upstream.ejection_failures.unwrap_or(0),

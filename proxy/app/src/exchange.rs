@@ -237,12 +237,12 @@ impl Exchange<'_> {
                 let watched = key.filter(|_| is_override);
                 Attempt::Ended(Outcome::Tunnel(Box::new(tunnel::Start { lease, watched })))
             }
-            End::Failed(fault) => self.failed(fault, lease, summary.committed),
+            End::Failed(fault) => self.failed(fault, &lease, summary.committed),
         }
     }
 
     /// What follows a failure: another try, an answer, or, once the client has seen a part of the response, its end.
-    fn failed(&mut self, fault: Fault, lease: Lease, committed: bool) -> Attempt {
+    fn failed(&mut self, fault: Fault, lease: &Lease, committed: bool) -> Attempt {
         let now = Instant::now();
         let (cluster, index) = (Rc::clone(lease.cluster()), lease.index());
         self.note_fault(fault);

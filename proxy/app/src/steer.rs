@@ -91,7 +91,7 @@ fn decide(
     let extraction = &admission.extraction;
     let mut baseline = |reason| {
         findings.baseline_reason = Some(reason);
-        let cluster = worker.baseline(origin).ok_or(Reply::new(503, Reason::NoEndpoint))?;
+        let cluster = worker.baseline(origin).ok_or_else(|| Reply::new(503, Reason::NoEndpoint))?;
         Ok(Decision { selection: SelectionLabel::Baseline, cluster, fallback: None })
     };
     let (Some(key), Some(workload)) = (&extraction.key, &binding.workload) else {

@@ -67,6 +67,7 @@ pub(crate) struct Worker {
     load: Arc<AtomicUsize>,
     connections: Cell<usize>,
     closes_idle: Cell<bool>,
+    #[expect(clippy::vec_box, reason = "heads are handed out and taken back in their boxes")]
     heads: RefCell<Vec<Box<Head>>>,
     /// Tunnels that want to know of a new route table, and the generation they know.
     watchers: Cell<isize>,

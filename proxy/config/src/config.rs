@@ -95,6 +95,8 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
     /// See `body_idle_timeout`.
     pub body_idle: Option<Duration>,
+    /// See `response_idle_timeout`.
+    pub response_idle: Option<Duration>,
     /// See `client_fin_timeout`.
     pub client_fin: Duration,
     /// See `connect_timeout`.

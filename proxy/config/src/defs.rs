@@ -205,7 +205,7 @@ settings! {
         BufferBytes = "buffer_bytes": size(4 * KIB, MIB), "16KiB",
             "Size of a relay buffer, held only while bytes are in flight. Larger saves system calls on large bodies and costs memory per busy connection.";
         ConnectionsMax = "connections_max": count(0, 10_000_000), "0",
-            "Most downstream connections; 0: half of the descriptor limit. Connections over it are closed at once.";
+            "Most downstream connections; 0: half of the descriptor limit. One over it takes the place of the connection that has been idle longest, or is closed at once when none is.";
         ListenBacklog = "listen_backlog": count(1, 65_535), "1024",
             "Connections that the kernel holds for a listener until a worker accepts them; it caps this at net.core.somaxconn.";
     }
@@ -217,9 +217,11 @@ settings! {
         IdleTimeout = "idle_timeout": TIMEOUT, "60s",
             "How long a downstream connection is kept without a request.";
         BodyIdleTimeout = "body_idle_timeout": TIMEOUT, "30s",
-            "How long a body may pause, and how long a peer may take no bytes.";
+            "How long a request body may pause, and how long a peer may take no bytes.";
+        ResponseIdleTimeout = "response_idle_timeout": TIMEOUT, "5m",
+            "How long a response body may pause; then it is cut off. Event streams that are silent for longer need more.";
         ClientFinTimeout = "client_fin_timeout": span(1, MINUTE), "1s",
-            "How long a closed connection is read on so that the peer gets the last response instead of a reset.";
+            "How long a client that has ended its side still waits for its response before it counts as gone, and how long a connection that we close is read on so that the client gets the last response instead of a reset.";
         ConnectTimeout = "connect_timeout": span(1, MINUTE), "1s",
             "How long one attempt to connect upstream may take.";
         ResponseTimeout = "response_timeout": TIMEOUT, "60s",

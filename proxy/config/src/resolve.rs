@@ -180,6 +180,7 @@ fn timeouts(values: &mut Values<'_>) -> Timeouts {
         head: values.timeout(Id::HeadTimeout),
         idle: values.timeout(Id::IdleTimeout),
         body_idle: values.timeout(Id::BodyIdleTimeout),
+        response_idle: values.timeout(Id::ResponseIdleTimeout),
         client_fin: values.span(Id::ClientFinTimeout),
         connect: values.span(Id::ConnectTimeout),
         response: values.timeout(Id::ResponseTimeout),
