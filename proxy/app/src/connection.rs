@@ -7,20 +7,19 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Instant,
 };
 
 use spurline_config::{Protocol, Role};
 use spurline_net::{Accepted, Detection, detect};
 use spurline_route::Endpoint;
-use spurline_telemetry::metrics::{Counter, Detected, Gauge, ListenerKind, Refusal};
+use spurline_telemetry::metrics::{Counter, Detected, ListenerKind, Refusal};
 use tokio::net::TcpStream;
 
 use crate::{
     binding::Binding,
     buffer::Buffer,
     deadline::{Deadline, Signal},
-    http, opaque,
+    http, opaque, tunnel,
     worker::Worker,
 };
 
@@ -60,42 +59,17 @@ impl Origin {
     }
 }
 
-/// Serves a connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted) {
-    let Some(binding) = worker.binding(accepted.listener) else { return };
-    let _open = Open::new(&worker);
-    worker.shard().inc(Counter::ConnectionsAccepted(binding.kind));
-    let peer = accepted.peer;
-    let origin = match origin(&accepted, binding) {
-        Ok(origin) => origin,
-        Err(refusal) => {
-            tracing::debug!(%peer, reason = refusal.label(), "Connection refused");
-            return worker.shard().inc(Counter::ConnectionsRefused(refusal));
-        }
-    };
-    let stream = match TcpStream::from_std(accepted.stream) {
-        Ok(stream) => stream,
-        Err(error) => return tracing::warn!(%peer, %error, "Connection could not be registered"),
-    };
-    let mut connection = Connection {
-        stream,
-        input: Buffer::default(),
-        output: Buffer::default(),
-        deadline: worker.deadlines().slot(),
-        origin,
-        fin: false,
-        received: 0,
-        sent: 0,
-    };
-    let protocol = match connection.origin.binding.protocol {
+/// Serves a connection to its end, or to the point where it leaves HTTP: what it goes on with is returned.
+pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) -> Option<Box<tunnel::Start>> {
+    let spoken = match connection.origin.binding.protocol {
         Protocol::Http => Spoken::Http,
         Protocol::Tcp => Spoken::Opaque,
-        Protocol::Detect => connection.detect(&worker).await,
+        Protocol::Detect => connection.detect(worker).await,
     };
-    match protocol {
-        Spoken::Http => http::serve(&worker, connection).await,
-        Spoken::Opaque => Box::pin(opaque::serve(&worker, connection)).await,
-        Spoken::Nothing => {}
+    match spoken {
+        Spoken::Http => http::serve(worker, connection).await,
+        Spoken::Opaque => Box::pin(opaque::open(worker, connection)).await,
+        Spoken::Nothing => None,
     }
 }
 
@@ -122,6 +96,29 @@ enum Spoken {
 // === impl Connection ===
 
 impl Connection {
+    /// Takes over an accepted connection. `None`: it is refused, or was gone already.
+    pub(crate) fn open(worker: &Worker, accepted: Accepted) -> Option<Self> {
+        let binding = worker.binding(accepted.listener)?;
+        worker.shard().inc(Counter::ConnectionsAccepted(binding.kind));
+        let peer = accepted.peer;
+        let origin = origin(&accepted, binding).inspect_err(|refusal| {
+            tracing::debug!(%peer, reason = refusal.label(), "Connection refused");
+            worker.shard().inc(Counter::ConnectionsRefused(*refusal));
+        });
+        let stream = TcpStream::from_std(accepted.stream)
+            .inspect_err(|error| tracing::warn!(%peer, %error, "Connection could not be registered"));
+        Some(Self {
+            origin: origin.ok()?,
+            stream: stream.ok()?,
+            input: Buffer::default(),
+            output: Buffer::default(),
+            deadline: worker.deadlines().slot(),
+            fin: false,
+            received: 0,
+            sent: 0,
+        })
+    }
+
     /// See [`Buffer::poll_fill`].
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let filled = self.input.poll_fill(cx, &mut self.stream);
@@ -143,7 +140,7 @@ impl Connection {
 
     /// Writes everything that is to be sent. False when the client took it neither whole nor in time.
     pub(crate) async fn flush(&mut self, worker: &Worker) -> bool {
-        self.deadline.set(Instant::now(), worker.params().timeouts.body_idle);
+        self.deadline.set(worker.recent(), worker.params().timeouts.body_idle);
         poll_fn(|cx| {
             while !self.output.is_empty() {
                 match self.poll_flush(cx) {
@@ -168,7 +165,7 @@ impl Connection {
         if tokio::io::AsyncWriteExt::shutdown(&mut self.stream).await.is_err() {
             return;
         }
-        self.deadline.set(Instant::now(), Some(params.timeouts.client_fin));
+        self.deadline.set(worker.recent(), Some(params.timeouts.client_fin));
         let limit = self.received + params.drain_body_bytes_max;
         poll_fn(|cx| {
             while !self.fin && self.received < limit {
@@ -189,10 +186,9 @@ impl Connection {
     }
 
     async fn detect(&mut self, worker: &Worker) -> Spoken {
-        let now = Instant::now();
-        self.deadline.set(now, Some(worker.params().timeouts.detect));
+        self.deadline.set(worker.now(), Some(worker.params().timeouts.detect));
         let detected = poll_fn(|cx| self.poll_detect(cx)).await;
-        self.deadline.set(now, None);
+        self.deadline.set(worker.recent(), None);
         worker.shard().inc(Counter::Detected(detected));
         match detected {
             Detected::Http1 => Spoken::Http,
@@ -223,23 +219,5 @@ impl Connection {
                 Err(_) => return Poll::Ready(Detected::Closed),
             }
         }
-    }
-}
-
-/// Counts a connection for as long as it is open.
-struct Open<'a>(&'a Worker);
-
-impl<'a> Open<'a> {
-    fn new(worker: &'a Worker) -> Self {
-        worker.opened();
-        worker.shard().gauge_add(Gauge::ConnectionsActive, 1);
-        Self(worker)
-    }
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0.closed();
-        self.0.shard().gauge_sub(Gauge::ConnectionsActive, 1);
     }
 }

@@ -160,7 +160,7 @@ impl Exchange<'_> {
                 (0, true) => Reuse::Replayable,
                 (0, false) => Reuse::Verified,
             };
-            match cluster.acquire(Instant::now(), exclude, reuse).await {
+            match cluster.acquire(self.worker.recent(), exclude, reuse).await {
                 Ok(lease) => return Ok(lease),
                 Err(ConnectFailure::Refused(refused)) => return Err(self.refused(refused)),
                 Err(ConnectFailure::Endpoint(index, error)) => {
@@ -176,7 +176,8 @@ impl Exchange<'_> {
     }
 
     fn may_retry(&self, cluster: &Cluster) -> bool {
-        self.record.retries < self.worker.params().upstream.retries_max && cluster.try_retry(Instant::now())
+        self.record.retries < self.worker.params().upstream.retries_max
+            && cluster.try_retry(self.worker.now())
     }
 
     fn refused(&self, refused: Refused) -> Reply {
@@ -226,7 +227,7 @@ impl Exchange<'_> {
                     (false, true) => Outcome::Close,
                 };
                 if summary.keeps_upstream && self.body.is_done() {
-                    lease.keep(summary.keep_alive_hint);
+                    lease.keep(self.worker.recent(), summary.keep_alive_hint);
                 }
                 Attempt::Ended(outcome)
             }
@@ -243,11 +244,10 @@ impl Exchange<'_> {
 
     /// What follows a failure: another try, an answer, or, once the client has seen a part of the response, its end.
     fn failed(&mut self, fault: Fault, lease: &Lease, committed: bool) -> Attempt {
-        let now = Instant::now();
         let (cluster, index) = (Rc::clone(lease.cluster()), lease.index());
         self.note_fault(fault);
         if fault.blames_upstream() && !(lease.reused && fault.is_unanswered()) {
-            cluster.failed(index, now);
+            cluster.failed(index, self.worker.now());
         }
         if committed {
             return Attempt::Ended(Outcome::Abort);

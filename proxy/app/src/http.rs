@@ -9,7 +9,7 @@ use std::{
 
 use spurline_http::{Head, h1};
 use spurline_net::drain::Phase;
-use spurline_telemetry::metrics::{Closing, Counter, Limit, Reason};
+use spurline_telemetry::metrics::{Closing, Counter, Limit, Reason, TunnelKind};
 
 use crate::{
     connection::Connection,
@@ -29,32 +29,44 @@ enum Next {
     Request(Box<Head>, h1::RequestHead),
 }
 
-/// Serves requests until the connection ends.
-pub(crate) async fn serve(worker: &Rc<Worker>, mut connection: Connection) {
-    let mut started = Instant::now();
+/// Serves requests until the connection ends or becomes a tunnel.
+pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) -> Option<Box<tunnel::Start>> {
+    let mut started = worker.recent();
     loop {
-        match poll_fn(|cx| poll_next(worker, &mut connection, &mut started, cx)).await {
-            Next::Closed => return,
-            Next::Refuse(reply) => return Box::pin(refuse(worker, connection, started, reply)).await,
-            Next::Request(head, meta) => {
-                connection.deadline.set_idle(None);
-                let request = Request { head, meta, started };
-                // Boxed so that an idle connection does not pay for the state of a busy one.
-                match Box::pin(exchange::run(worker, &mut connection, request)).await {
-                    Outcome::KeepAlive => started = Instant::now(),
-                    Outcome::Close => return drained(worker),
-                    Outcome::Linger => {
-                        drained(worker);
-                        return Box::pin(connection.linger(worker)).await;
-                    }
-                    Outcome::Abort => return abort(&connection),
-                    Outcome::Tunnel(start) => {
-                        return Box::pin(tunnel::upgraded(worker, connection, *start)).await;
-                    }
-                }
+        let (head, meta) = match poll_fn(|cx| poll_next(worker, connection, &mut started, cx)).await {
+            Next::Request(head, meta) => (head, meta),
+            Next::Refuse(reply) => {
+                Box::pin(refuse(worker, connection, started, reply)).await;
+                return None;
+            }
+            Next::Closed => return None,
+        };
+        connection.deadline.set_idle(None);
+        let request = Request { head, meta, started };
+        match Box::pin(exchange::run(worker, connection, request)).await {
+            Outcome::KeepAlive => started = worker.recent(),
+            Outcome::Tunnel(start) => {
+                worker.shard().inc(Counter::Tunnels(TunnelKind::WebSocket));
+                return Some(start);
+            }
+            ended => {
+                Box::pin(close(worker, connection, ended)).await;
+                return None;
             }
         }
         connection.deadline.set_idle(Some(started));
+    }
+}
+
+/// What is left to do for a connection after its last response.
+async fn close(worker: &Worker, connection: &mut Connection, outcome: Outcome) {
+    match outcome {
+        Outcome::Abort => abort(connection),
+        Outcome::Linger => {
+            drained(worker);
+            connection.linger(worker).await;
+        }
+        Outcome::Close | Outcome::KeepAlive | Outcome::Tunnel(_) => drained(worker),
     }
 }
 
@@ -68,13 +80,13 @@ fn poll_next(
     let params = worker.params();
     let mut waiting = connection.input.is_empty();
     if waiting {
-        connection.deadline.set(*started, params.timeouts.idle);
+        connection.deadline.set(worker.recent(), params.timeouts.idle);
     }
     loop {
         if !connection.input.is_empty() {
             if waiting {
                 waiting = false;
-                *started = Instant::now();
+                *started = worker.now();
                 connection.deadline.set(*started, params.timeouts.head);
             }
             match read_head(worker, connection) {
@@ -129,12 +141,12 @@ fn read_head(
 }
 
 /// Answers what could not be read as a request. Where the next one would start is not known, so the connection ends.
-async fn refuse(worker: &Rc<Worker>, mut connection: Connection, started: Instant, reply: Reply) {
-    let mut record = Record::new(started, &connection);
+async fn refuse(worker: &Worker, connection: &mut Connection, started: Instant, reply: Reply) {
+    let mut record = Record::new(started, connection);
     record.reply(reply);
     reply.encode(false, Then::Close, connection.output.writer());
     let flushed = connection.flush(worker).await;
-    record.finish(worker, &connection, &Head::default());
+    record.finish(worker, connection, &Head::default());
     if flushed {
         connection.linger(worker).await;
     }

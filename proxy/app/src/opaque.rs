@@ -1,38 +1,35 @@
 //! Connections that are not HTTP: passed through to the baseline, byte for byte.
 
-use std::{rc::Rc, time::Instant};
-
 use spurline_telemetry::metrics::{Counter, RetryReason, TunnelKind};
 
 use crate::{
     connection::Connection,
-    tunnel::{self, Start},
+    tunnel::Start,
     upstream::{ConnectFailure, Reuse},
     worker::Worker,
 };
 
-/// Finds an endpoint of the baseline and joins the connection with it. A connection that cannot be made is tried
-/// elsewhere; when none can, the client's is closed.
-pub(crate) async fn serve(worker: &Rc<Worker>, connection: Connection) {
+/// Finds an endpoint of the baseline for the connection. One that cannot be reached is tried elsewhere; `None`: none
+/// can, and the connection ends.
+pub(crate) async fn open(worker: &Worker, connection: &Connection) -> Option<Box<Start>> {
     let Some(cluster) = worker.baseline(&connection.origin) else {
-        return tracing::debug!(peer = %connection.origin.peer, "Connection without an endpoint closed");
+        tracing::debug!(peer = %connection.origin.peer, "Connection without an endpoint closed");
+        return None;
     };
-    connection.deadline.set(Instant::now(), None);
+    cluster.note_request(worker.now());
     let mut exclude = None;
     for retry in 0..=worker.params().upstream.retries_max {
-        let now = Instant::now();
-        if retry == 0 {
-            cluster.note_request(now);
-        } else if cluster.len() < 2 || !cluster.try_retry(now) {
-            return;
-        } else {
+        if retry > 0 {
+            if cluster.len() < 2 || !cluster.try_retry(worker.now()) {
+                return None;
+            }
             worker.shard().inc(Counter::Retries(RetryReason::Connect));
         }
-        match cluster.acquire(now, exclude, Reuse::Never).await {
+        match cluster.acquire(worker.recent(), exclude, Reuse::Never).await {
             Ok(lease) => {
                 cluster.succeeded(lease.index());
                 worker.shard().inc(Counter::Tunnels(TunnelKind::Tcp));
-                return tunnel::join(worker, connection, Start { lease, watched: None }).await;
+                return Some(Box::new(Start { lease, watched: None }));
             }
             Err(ConnectFailure::Endpoint(index, error)) => {
                 let upstream = cluster.endpoint(index).map(|endpoint| endpoint.addr);
@@ -40,8 +37,10 @@ pub(crate) async fn serve(worker: &Rc<Worker>, connection: Connection) {
                 exclude = Some(index);
             }
             Err(ConnectFailure::Refused(refused)) => {
-                return tracing::debug!(?refused, "Connection refused");
+                tracing::debug!(?refused, "Connection refused");
+                return None;
             }
         }
     }
+    None
 }

@@ -59,7 +59,8 @@ impl Record {
 
     /// Counts the request and writes its line of the access log.
     pub(crate) fn finish(mut self, worker: &Worker, connection: &Connection, head: &Head) {
-        let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let micros = u64::try_from(worker.now().saturating_duration_since(self.started).as_micros())
+            .unwrap_or(u64::MAX);
         let (received, sent) =
             (connection.received - self.received + head.bytes() as u64, connection.sent - self.sent);
         let shard = worker.shard();

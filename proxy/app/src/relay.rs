@@ -184,7 +184,7 @@ impl<'a> Relay<'a> {
         }
         self.waiting = Some(waiting);
         let timeouts = &self.worker.params().timeouts;
-        let now = Instant::now();
+        let now = self.worker.recent();
         let stall = match waiting {
             Waiting::RequestBody | Waiting::UpstreamWritable | Waiting::DownstreamWritable => {
                 timeouts.body_idle

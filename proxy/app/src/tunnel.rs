@@ -5,12 +5,11 @@ use std::{
     pin::pin,
     rc::Rc,
     task::Poll,
-    time::Instant,
 };
 
 use spurline_net::{Tunnel, TunnelEnd, TunnelOptions};
 use spurline_route::RoutingKey;
-use spurline_telemetry::metrics::{Counter, Direction, TunnelKind};
+use spurline_telemetry::metrics::{Counter, Direction};
 
 use crate::{
     connection::{Connection, Origin},
@@ -19,18 +18,12 @@ use crate::{
     worker::Worker,
 };
 
-/// What an upgraded connection goes on with.
+/// What a connection goes on with as a tunnel.
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) lease: Lease,
     /// The key whose override brought it here; the tunnel ends some time after the override does.
     pub(crate) watched: Option<RoutingKey>,
-}
-
-/// Moves the bytes of an upgraded connection to its end.
-pub(crate) async fn upgraded(worker: &Rc<Worker>, connection: Connection, start: Start) {
-    worker.shard().inc(Counter::Tunnels(TunnelKind::WebSocket));
-    join(worker, connection, start).await;
 }
 
 /// Moves the bytes of two connections both ways, what has been read of either first.
@@ -68,7 +61,7 @@ async fn removed(worker: &Worker, deadline: &Deadline, origin: &Origin, watched:
         _ => true,
     };
     let mut leaving = false;
-    deadline.set(Instant::now(), None);
+    deadline.set(worker.recent(), None);
     poll_fn(|cx| {
         loop {
             match deadline.poll_signal(cx) {
@@ -78,7 +71,7 @@ async fn removed(worker: &Worker, deadline: &Deadline, origin: &Origin, watched:
                     if gone != leaving {
                         leaving = gone;
                         let grace = worker.params().timeouts.tunnel_grace;
-                        deadline.set(Instant::now(), gone.then_some(grace));
+                        deadline.set(worker.recent(), gone.then_some(grace));
                     }
                 }
                 None => return Poll::Pending,

@@ -15,21 +15,22 @@ use arc_swap::{ArcSwap, Guard};
 use spurline_http::Head;
 use spurline_net::{
     Accepted,
-    drain::{Phase, Watch},
+    drain::{self, Phase, Watch},
 };
 use spurline_route::{RouteTable, Verifier};
 use spurline_telemetry::{
     access::AccessLog,
-    metrics::{Counter, Refusal, Shard},
+    metrics::{Counter, Gauge, Refusal, Shard},
 };
 use tokio::sync::mpsc;
 
 use crate::{
     binding::Binding,
     buffer,
-    connection::{self, Origin},
+    connection::{self, Connection, Origin},
     deadline::Deadlines,
     params::Params,
+    tunnel,
     upstream::{Cluster, Upstreams},
 };
 
@@ -72,6 +73,13 @@ pub(crate) struct Worker {
     /// Tunnels that want to know of a new route table, and the generation they know.
     watchers: Cell<isize>,
     generation: Cell<u64>,
+    clock: Cell<Instant>,
+}
+
+/// A connection's place on its worker, from its acceptance to its end.
+struct Open {
+    worker: Rc<Worker>,
+    _blocker: drain::Blocker,
 }
 
 /// Runs a worker on this thread until it is told to end by force.
@@ -128,22 +136,25 @@ impl Worker {
             heads: RefCell::default(),
             watchers: Cell::new(0),
             generation: Cell::new(0),
+            clock: Cell::new(Instant::now()),
         }
     }
 
     /// Starts to serve a connection, in the place of an idle one if there is no other.
     fn take(self: &Rc<Self>, accepted: Accepted) {
         if self.connections.get() >= self.params.connections_max && !self.deadlines.evict() {
-            self.shard.inc(Counter::ConnectionsRefused(Refusal::Limit));
             self.load.fetch_sub(1, Ordering::Relaxed);
-            return;
+            return self.shard.inc(Counter::ConnectionsRefused(Refusal::Limit));
         }
-        let blocker = self.drain.block();
-        let worker = Rc::clone(self);
-        // The task ends with its connection, which ends at the latest with the worker.
+        let open = Open::new(self);
+        let Some(mut connection) = Connection::open(self, accepted) else { return };
+        // The task ends with its connection, which ends at the latest with the worker. What it holds is what an idle
+        // connection costs, so the connection stands in it once, and whatever is large and rare is boxed.
         tokio::task::spawn_local(async move {
-            connection::serve(worker, accepted).await;
-            drop(blocker);
+            if let Some(start) = connection::serve(&open.worker, &mut connection).await {
+                Box::pin(tunnel::join(&open.worker, connection, *start)).await;
+            }
+            drop(open);
         });
     }
 
@@ -156,6 +167,7 @@ impl Worker {
     }
 
     fn sweep(&self, now: Instant) {
+        self.clock.set(now);
         self.upstreams.sweep(now);
         if self.watchers.get() > 0 {
             let generation = self.table().generation();
@@ -222,13 +234,17 @@ impl Worker {
         Some(self.upstreams.cluster(endpoints))
     }
 
-    pub(crate) fn opened(&self) {
-        self.connections.set(self.connections.get() + 1);
+    /// The time, from the kernel. Twice a request is what it is worth; see [`Worker::recent`].
+    pub(crate) fn now(&self) -> Instant {
+        let now = Instant::now();
+        self.clock.set(now);
+        now
     }
 
-    pub(crate) fn closed(&self) {
-        self.connections.set(self.connections.get().saturating_sub(1));
-        self.load.fetch_sub(1, Ordering::Relaxed);
+    /// The time when a request last began or ended or deadlines were last swept, so at most a sweep ago: exact enough
+    /// for deadlines, and free.
+    pub(crate) fn recent(&self) -> Instant {
+        self.clock.get()
     }
 
     pub(crate) fn watch_table(&self, change: isize) {
@@ -249,5 +265,24 @@ impl Worker {
             head.clear();
             heads.push(head);
         }
+    }
+}
+
+// === impl Open ===
+
+impl Open {
+    fn new(worker: &Rc<Worker>) -> Self {
+        worker.connections.set(worker.connections.get() + 1);
+        worker.shard.gauge_add(Gauge::ConnectionsActive, 1);
+        Self { worker: Rc::clone(worker), _blocker: worker.drain.block() }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let worker = &self.worker;
+        worker.connections.set(worker.connections.get().saturating_sub(1));
+        worker.shard.gauge_sub(Gauge::ConnectionsActive, 1);
+        worker.load.fetch_sub(1, Ordering::Relaxed);
     }
 }

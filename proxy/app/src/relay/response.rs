@@ -2,7 +2,7 @@
 
 use std::{
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use spurline_http::{
@@ -219,7 +219,7 @@ impl Relay<'_> {
     fn note_status(&self) {
         let (cluster, index) = (self.lease.cluster(), self.lease.index());
         match self.response.status {
-            502..=504 => cluster.failed(index, Instant::now()),
+            502..=504 => cluster.failed(index, self.worker.recent()),
             _ => cluster.succeeded(index),
         }
     }

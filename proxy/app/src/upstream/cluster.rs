@@ -210,8 +210,7 @@ impl Cluster {
     }
 
     /// Keeps a connection for the next request.
-    pub(super) fn keep(&self, index: usize, stream: TcpStream, hint: Option<Duration>) {
-        let now = Instant::now();
+    pub(super) fn keep(&self, index: usize, stream: TcpStream, now: Instant, hint: Option<Duration>) {
         let timeout = hint.map_or(self.params.idle_timeout, |hint| hint.min(self.params.idle_timeout));
         let Some(state) = self.endpoints.get(index) else { return self.close() };
         let mut idle = state.idle.borrow_mut();

@@ -3,7 +3,7 @@ use std::{
     net::SocketAddr,
     rc::Rc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::net::TcpStream;
@@ -78,11 +78,11 @@ impl Lease {
     /// Gives the connection back for the next request. Only after a response that ended cleanly; bytes behind it
     /// (a response nobody asked for) make the connection unusable, so it is closed instead. `hint` is how long the
     /// peer said that it keeps the connection.
-    pub(crate) fn keep(self, hint: Option<Duration>) {
+    pub(crate) fn keep(self, now: Instant, hint: Option<Duration>) {
         let Self { stream, input, output, mut permit, .. } = self;
         if input.is_empty() && output.is_empty() {
             permit.connection = false;
-            permit.cluster.keep(permit.index, stream, hint);
+            permit.cluster.keep(permit.index, stream, now, hint);
         }
     }
 
