@@ -43,6 +43,8 @@ pub struct Sent {
     pub id: String,
     /// Whether a proxy may send it again after a failure.
     pub idempotent: bool,
+    /// Whether it has content, which a proxy that keeps no copy cannot send again.
+    pub content: bool,
     /// The routing key it carried.
     pub key: Option<String>,
     /// SHA-256 of its content, hexadecimal.
@@ -61,8 +63,8 @@ pub enum Refusals {
     /// None: a retry elsewhere was possible for every one.
     #[default]
     None,
-    /// Those that must not be sent twice.
-    NotIdempotent,
+    /// Those that must not, or with their content gone cannot, be sent again.
+    NotRepeatable,
     /// Any.
     Any,
 }
@@ -96,10 +98,10 @@ pub struct Report {
 }
 
 impl Refusals {
-    fn admit(self, idempotent: bool) -> bool {
+    fn admit(self, one: &Sent) -> bool {
         match self {
             Self::None => false,
-            Self::NotIdempotent => !idempotent,
+            Self::NotRepeatable => one.content || !one.idempotent,
             Self::Any => true,
         }
     }
@@ -184,7 +186,7 @@ fn judge_outcome(one: &Sent, timeline: &Timeline, tolerance: Tolerance, report: 
             }
         }
         Outcome::Refused { status, reason }
-            if reason.is_some() && *status >= 500 && tolerance.refusals.admit(one.idempotent) =>
+            if reason.is_some() && *status >= 500 && tolerance.refusals.admit(one) =>
         {
             report.refused += 1;
         }

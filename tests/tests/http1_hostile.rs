@@ -42,6 +42,8 @@ struct Seen {
     responses: Vec<Response>,
     rest: Vec<u8>,
     end: Option<End>,
+    /// Whether the connection went on after a refusal, with the right answer to the next request.
+    kept: bool,
 }
 
 /// Plays a row. Reads as many responses as the row is to get; to the end where the connection has to end.
@@ -60,9 +62,9 @@ fn play(proxy: &TestProxy, row: &Row, piece: usize) -> Seen {
     let wanted = match row.expect {
         Expect::Served(count) => count,
         Expect::ServedThenRefused(count, _) => count + 1,
-        Expect::Refused(_) | Expect::Either(_) | Expect::Broken => 1,
+        Expect::Refused(_) | Expect::Denied(_) | Expect::Either(_) | Expect::Broken => 1,
     };
-    let mut seen = Seen { responses: Vec::new(), rest: Vec::new(), end: None };
+    let mut seen = Seen { responses: Vec::new(), rest: Vec::new(), end: None, kept: false };
     while seen.responses.len() < wanted {
         match client.response_to(&methods) {
             Ok(response) => seen.responses.push(response),
@@ -79,14 +81,26 @@ fn play(proxy: &TestProxy, row: &Row, piece: usize) -> Seen {
     }
     let refused =
         seen.responses.last().is_some_and(|last| last.field("x-id").is_none() && last.status >= 400);
-    if refused {
+    if refused && seen.responses.last().is_some_and(|last| !last.closes()) {
+        // Whoever keeps the connection has to know where the next request begins.
+        let next = client.try_send("GET /kept HTTP/1.1\r\nHost: a.test\r\nX-Id: kept\r\n\r\n");
+        seen.kept =
+            next.is_ok() && client.response_to("GET").is_ok_and(|next| next.field("x-id") == Some("kept"));
+    } else if refused {
         let transcript = client.to_end();
         (seen.rest, seen.end) = (transcript.bytes, Some(transcript.end));
     }
     seen
 }
 
-fn refusal(seen: &Seen, statuses: &[u16], at: usize) -> Result<(), String> {
+/// Whether a connection may go on after a refusal.
+#[derive(Clone, Copy)]
+enum Keep {
+    Allowed,
+    Forbidden,
+}
+
+fn refusal(seen: &Seen, statuses: &[u16], at: usize, keep: Keep) -> Result<(), String> {
     let Some(response) = seen.responses.get(at) else {
         return Err(format!("no reply, rest {:?}, end {:?}", String::from_utf8_lossy(&seen.rest), seen.end));
     };
@@ -101,6 +115,7 @@ fn refusal(seen: &Seen, statuses: &[u16], at: usize) -> Result<(), String> {
     }
     match seen.end {
         Some(End::Fin | End::Reset) => Ok(()),
+        None if seen.kept && matches!(keep, Keep::Allowed) => Ok(()),
         other => Err(format!("the connection stays open after the refusal ({other:?})")),
     }
 }
@@ -115,7 +130,8 @@ fn judge(row: &Row, seen: &Seen) -> Result<(), String> {
     };
     let local = |response: &Response| response.field("x-spurline-reason").is_some();
     match row.expect {
-        Expect::Refused(statuses) => refusal(seen, statuses, 0),
+        Expect::Refused(statuses) => refusal(seen, statuses, 0, Keep::Forbidden),
+        Expect::Denied(statuses) => refusal(seen, statuses, 0, Keep::Allowed),
         Expect::Served(count) => {
             served(count)?;
             match seen.responses.iter().find(|one| local(one)) {
@@ -125,17 +141,17 @@ fn judge(row: &Row, seen: &Seen) -> Result<(), String> {
         }
         Expect::ServedThenRefused(count, statuses) => {
             served(count + 1)?;
-            refusal(seen, statuses, count)
+            refusal(seen, statuses, count, Keep::Forbidden)
         }
         Expect::Either(statuses) => {
             served(1)?;
-            if local(&seen.responses[0]) { refusal(seen, statuses, 0) } else { Ok(()) }
+            if local(&seen.responses[0]) { refusal(seen, statuses, 0, Keep::Allowed) } else { Ok(()) }
         }
         Expect::Broken if seen.responses.is_empty() => match seen.end {
             Some(End::Fin | End::Reset) if seen.rest.is_empty() => Ok(()),
             other => Err(format!("neither a reply nor an end: {other:?}")),
         },
-        Expect::Broken => refusal(seen, &[400, 408, 413, 431, 502, 505], 0),
+        Expect::Broken => refusal(seen, &[400, 408, 413, 431, 502, 505], 0, Keep::Forbidden),
     }
 }
 
@@ -151,14 +167,14 @@ fn judge_upstream(row: &Row, seen: &Seen, recorder: &Recorder, before: Before) -
     if let Some(violation) = recorder.violations().get(before.violations) {
         return Err(format!("forwarded malformed bytes: {violation}"));
     }
-    let requests: Vec<_> =
-        recorder.requests().into_iter().skip(before.requests).map(|one| one.request).collect();
+    let recorded = recorder.requests().into_iter().skip(before.requests).map(|one| one.request);
+    let requests: Vec<_> = recorded.filter(|request| request.head.target() != "/kept").collect();
     if let Some(found) = requests.iter().find(|request| request.head.target().contains("smuggled")) {
         return Err(format!("SMUGGLED {:?}", found.head.start));
     }
     let wanted = match row.expect {
         Expect::Served(count) | Expect::ServedThenRefused(count, _) => count,
-        Expect::Refused(_) | Expect::Broken => 0,
+        Expect::Refused(_) | Expect::Denied(_) | Expect::Broken => 0,
         Expect::Either(_) => usize::from(seen.responses.iter().any(|one| one.field("x-backend").is_some())),
     };
     if requests.len() != wanted {
@@ -223,7 +239,7 @@ fn against_server(kind: Kind) {
         let seen = play(&proxy, row, usize::MAX);
         // What a server answers to odd but well-formed requests is its own affair; only refusals are judged here.
         let outcome = match row.expect {
-            Expect::Refused(_) | Expect::Broken => judge(row, &seen),
+            Expect::Refused(_) | Expect::Denied(_) | Expect::Broken => judge(row, &seen),
             _ => Ok(()),
         };
         for why in [outcome.err(), innocents(&proxy, number).err()].into_iter().flatten() {

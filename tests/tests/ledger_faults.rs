@@ -20,7 +20,7 @@ const WORKLOAD: &str = "shop/Deployment/cart";
 fn tolerance(fault: Fault) -> Tolerance {
     let harmless = Tolerance::default();
     // The request may have been acted upon: only idempotent ones are sent again.
-    let unsafe_only = Tolerance { refusals: Refusals::NotIdempotent, repeats: true, ..harmless };
+    let unsafe_only = Tolerance { refusals: Refusals::NotRepeatable, repeats: true, ..harmless };
     match fault {
         Fault::None | Fault::Refuse | Fault::Slice(_) | Fault::Bandwidth(_) => harmless,
         Fault::AcceptReset | Fault::AcceptFinish | Fault::ResetRequestAfter(_) => unsafe_only,
@@ -65,6 +65,7 @@ fn every_fault_is_survived_and_accounted_for() {
         .sidecar("app", WORKLOAD, &[relay.address(), second.address()])
         .flag("--response-timeout", "500ms")
         .flag("--body-idle-timeout", "500ms")
+        .flag("--response-idle-timeout", "500ms")
         .flag("--ejection-time", "200ms")
         .start();
     let directory = Directory::new(&[proxy.address()]);

@@ -25,7 +25,7 @@ fn proxy(pod: &Pod, routes: &Routes) -> TestProxy {
         .under(&pod.prefix())
         .flag("--inbound-listen", &format!("0.0.0.0:{INBOUND}"))
         .flag("--inbound-workload", WORKLOAD)
-        .flag("--admin-allow-remote", "true")
+        .argument("--admin-allow-remote")
         .flag("--detect-timeout", "300ms")
         .admin(pod.address(15_000))
         .routes(routes)

@@ -234,7 +234,8 @@ fn content_that_stalls_is_cut_by_the_idle_timeout() {
         let start = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello".to_vec();
         vec![Step::Body, Step::Send(start), Step::Stall]
     });
-    let proxy = TestProxy::sidecar(WORKLOAD, recorder.address()).flag("--body-idle-timeout", "300ms").start();
+    let proxy =
+        TestProxy::sidecar(WORKLOAD, recorder.address()).flag("--response-idle-timeout", "300ms").start();
     let mut client = proxy.client().read_timeout(Duration::from_secs(5));
     client.send(GET);
     let outcome = client.response_to("GET");

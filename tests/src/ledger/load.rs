@@ -100,6 +100,7 @@ impl Load {
             log.push(Sent {
                 id: plan.id,
                 idempotent: plan.method != "POST",
+                content: matches!(plan.method, "POST" | "PUT"),
                 key: plan.key,
                 digest: plan.digest,
                 began,

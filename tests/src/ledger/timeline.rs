@@ -6,7 +6,8 @@ use std::time::Instant;
 
 #[derive(Debug)]
 struct Phase {
-    from: Instant,
+    /// `None` for the table that a run begins with.
+    from: Option<Instant>,
     to: Option<Instant>,
     owners: HashMap<String, String>,
 }
@@ -21,7 +22,7 @@ pub struct Timeline {
 impl Timeline {
     /// A run that begins with `owners` (key → upstream); everything else belongs to `baseline`.
     pub fn new(baseline: &str, owners: &[(&str, &str)]) -> Self {
-        let phase = Phase { from: Instant::now(), to: None, owners: map(owners) };
+        let phase = Phase { from: None, to: None, owners: map(owners) };
         Self { baseline: vec![baseline.to_owned()], phases: Mutex::new(vec![phase]) }
     }
 
@@ -34,7 +35,7 @@ impl Timeline {
 
     /// Runs `publish`, which has to return only when the new table is in use everywhere, and notes both ends.
     pub fn change(&self, owners: &[(&str, &str)], publish: impl FnOnce()) {
-        let phase = Phase { from: Instant::now(), to: None, owners: map(owners) };
+        let phase = Phase { from: Some(Instant::now()), to: None, owners: map(owners) };
         self.phases.lock().expect("phases").push(phase);
         publish();
         let mut phases = self.phases.lock().expect("phases");
@@ -45,8 +46,9 @@ impl Timeline {
     /// Who may answer `key` for a request that lived from `began` to `ended`.
     pub fn allowed(&self, key: Option<&str>, began: Instant, ended: Instant) -> Vec<String> {
         let phases = self.phases.lock().expect("phases");
-        let possible =
-            phases.iter().filter(|phase| phase.from <= ended && phase.to.is_none_or(|to| began <= to));
+        let possible = phases.iter().filter(|phase| {
+            phase.from.is_none_or(|from| from <= ended) && phase.to.is_none_or(|to| began <= to)
+        });
         let owner = |phase: &Phase| match key.and_then(|key| phase.owners.get(key)) {
             Some(owner) => vec![owner.clone()],
             None => self.baseline.clone(),

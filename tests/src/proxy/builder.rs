@@ -15,6 +15,7 @@ use crate::routes::Routes;
 #[derive(Debug, Clone)]
 pub struct Builder {
     prefix: Vec<String>,
+    settings: Vec<(String, String)>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     listeners: Vec<(String, SocketAddr)>,
@@ -27,7 +28,11 @@ impl Builder {
         Self {
             prefix: Vec::new(),
             // Two workers on any machine, so that what crosses workers is always tested.
-            arguments: vec!["--workers".into(), "2".into(), "--routes-poll-interval".into(), "20ms".into()],
+            settings: vec![
+                ("--workers".to_owned(), "2".to_owned()),
+                ("--routes-poll-interval".to_owned(), "20ms".to_owned()),
+            ],
+            arguments: Vec::new(),
             environment: Vec::new(),
             listeners: Vec::new(),
             admin: free_address(),
@@ -69,10 +74,12 @@ impl Builder {
         self.argument("--listener").argument(&format!("name={name},listen={address},{keys}"))
     }
 
-    /// A setting on the command line.
+    /// A setting on the command line; a second one of the same name replaces the first.
     #[must_use]
-    pub fn flag(self, name: &str, value: &str) -> Self {
-        self.argument(name).argument(value)
+    pub fn flag(mut self, name: &str, value: &str) -> Self {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// One more word on the command line.
@@ -124,6 +131,7 @@ impl Builder {
     pub fn start_unready(self) -> TestProxy {
         let mut words = self.prefix;
         words.push(binary().to_string_lossy().into_owned());
+        words.extend(self.settings.into_iter().flat_map(|(name, value)| [name, value]));
         words.extend(self.arguments);
         words.extend(["--admin-listen".to_owned(), self.admin.to_string()]);
         if let Some(path) = &self.routes {

@@ -7,6 +7,8 @@ use spurline_tests::wire::Request;
 pub(crate) enum Expect {
     /// One local reply with one of these statuses, then the connection ends; no upstream sees a whole request.
     Refused(&'static [u16]),
+    /// A local reply to a request whose framing is not in doubt: the connection may go on, and then works.
+    Denied(&'static [u16]),
     /// So many requests are forwarded and answered.
     Served(usize),
     /// So many are answered, what follows is refused.
