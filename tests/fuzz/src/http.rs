@@ -98,8 +98,10 @@ pub fn h1_body(data: &[u8]) {
         let ((content, _), rest) = judged.expect("what is decoded is well-formed");
         assert_eq!(body.content, content);
         assert_eq!(body.consumed, data.len() - rest.len());
+        // A space behind each colon is ours.
+        let wide = Limits { trailer_bytes_max: 2 * limits.trailer_bytes_max, ..limits };
         let written = encode(&body, usize::from(*piece).max(1));
-        let again = decode(Framing::Chunked, &written, 1, &limits).expect("what is written is read back");
+        let again = decode(Framing::Chunked, &written, 1, &wide).expect("what is written is read back");
         assert_eq!((&again.content, &again.trailers), (&body.content, &body.trailers));
         assert_eq!((again.consumed, again.is_done), (written.len(), true));
     }
