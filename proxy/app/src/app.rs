@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use spurline_config::{Config, Drain};
 use spurline_net::{
-    AcceptFault, Acceptor,
+    AcceptFault, Accepted, Acceptor,
     drain::{self, Drained},
 };
 use spurline_route::RouteTable;
@@ -31,6 +31,7 @@ use crate::{
     build::{self, Shared, WorkerHandle},
     readiness::Readiness,
     routes,
+    worker::Arrival,
 };
 
 /// How long the last lines of the access log may take.
@@ -56,6 +57,7 @@ pub struct App {
     listeners: Vec<TcpListener>,
     workers: Vec<WorkerHandle>,
     trigger: drain::Trigger,
+    watch: drain::Watch,
     drain: Arc<Notify>,
     readiness: Readiness,
     registry: Arc<Registry>,
@@ -106,7 +108,7 @@ impl App {
             table: Arc::clone(&table),
             verifier: build::verifier(config)?,
             access,
-            drain: watch,
+            drain: watch.clone(),
         };
         let workers = build::workers(&shared, shards)?;
         let drain = Arc::new(Notify::new());
@@ -128,6 +130,7 @@ impl App {
             listeners,
             workers,
             trigger,
+            watch,
             drain,
             readiness,
             registry,
@@ -152,9 +155,20 @@ impl App {
             .enable_time()
             .build()
             .map_err(AppError::Runtime)?;
-        let Self { listeners, workers, trigger, drain, readiness, registry, timing, admin, routes, access } =
-            self;
-        let lifetime = Lifetime { workers: &workers, trigger, drain, readiness, registry, timing };
+        let Self {
+            listeners,
+            workers,
+            trigger,
+            watch,
+            drain,
+            readiness,
+            registry,
+            timing,
+            admin,
+            routes,
+            access,
+        } = self;
+        let lifetime = Lifetime { workers: &workers, trigger, watch, drain, readiness, registry, timing };
         runtime.block_on(lifetime.serve(listeners))?;
         for worker in workers {
             if worker.thread.join().is_err() {
@@ -173,6 +187,7 @@ impl App {
 struct Lifetime<'a> {
     workers: &'a [WorkerHandle],
     trigger: drain::Trigger,
+    watch: drain::Watch,
     drain: Arc<Notify>,
     readiness: Readiness,
     registry: Arc<Registry>,
@@ -224,25 +239,34 @@ impl Lifetime<'_> {
         tracing::info!(?delay, ?timeout, connections = self.trigger.blockers(), "Draining");
         tokio::select! {
             never = self.distribute(&mut acceptor) => match never {},
-            () = tokio::time::sleep(delay) => drop(acceptor),
+            () = tokio::time::sleep(delay) => {}
         }
+        // Closing a listener resets the connections that wait in its queue, so they are taken in first.
+        while let Ok(accepted) = tokio::time::timeout(Duration::ZERO, acceptor.accept()).await {
+            self.hand_over(accepted);
+        }
+        drop(acceptor);
         // The time to finish counts from the signal, as whoever sent it counts.
         self.trigger.drain_within(timeout.saturating_sub(delay)).await
     }
 
     /// Gives every connection to the worker that has the fewest.
     async fn distribute(&self, acceptor: &mut Acceptor) -> Infallible {
-        let refused = self.registry.shared();
         loop {
             let accepted = acceptor.accept().await;
-            let fewest = self.workers.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));
-            let Some(worker) = fewest else { continue };
-            worker.load.fetch_add(1, Ordering::Relaxed);
-            // A worker with a full queue is overloaded; a connection closed now is better than one that hangs.
-            if worker.incoming.try_send(accepted).is_err() {
-                worker.load.fetch_sub(1, Ordering::Relaxed);
-                refused.inc(Counter::ConnectionsRefused(Refusal::Limit));
-            }
+            self.hand_over(accepted);
+        }
+    }
+
+    fn hand_over(&self, accepted: Accepted) {
+        let fewest = self.workers.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));
+        let Some(worker) = fewest else { return };
+        worker.load.fetch_add(1, Ordering::Relaxed);
+        let arrival = Arrival { accepted, blocker: self.watch.block() };
+        // A worker with a full queue is overloaded; a connection closed now is better than one that hangs.
+        if worker.incoming.try_send(arrival).is_err() {
+            worker.load.fetch_sub(1, Ordering::Relaxed);
+            self.registry.shared().inc(Counter::ConnectionsRefused(Refusal::Limit));
         }
     }
 }

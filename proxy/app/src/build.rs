@@ -35,7 +35,7 @@ const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 /// One worker, as the acceptor sees it.
 #[derive(Debug)]
 pub(crate) struct WorkerHandle {
-    pub(crate) incoming: mpsc::Sender<spurline_net::Accepted>,
+    pub(crate) incoming: mpsc::Sender<worker::Arrival>,
     pub(crate) load: Arc<AtomicUsize>,
     pub(crate) thread: JoinHandle<()>,
 }

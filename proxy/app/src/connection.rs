@@ -107,12 +107,16 @@ impl Connection {
         });
         let stream = TcpStream::from_std(accepted.stream)
             .inspect_err(|error| tracing::warn!(%peer, %error, "Connection could not be registered"));
+        let (origin, stream) = (origin.ok()?, stream.ok()?);
+        let deadline = worker.deadlines().slot();
+        // Until its first request a connection is as good as any idle one to give its place away.
+        deadline.set_idle(Some(worker.recent()));
         Some(Self {
-            origin: origin.ok()?,
-            stream: stream.ok()?,
+            origin,
+            stream,
             input: Buffer::default(),
             output: Buffer::default(),
-            deadline: worker.deadlines().slot(),
+            deadline,
             fin: false,
             received: 0,
             sent: 0,
@@ -188,7 +192,6 @@ impl Connection {
     async fn detect(&mut self, worker: &Worker) -> Spoken {
         self.deadline.set(worker.now(), Some(worker.params().timeouts.detect));
         let detected = poll_fn(|cx| self.poll_detect(cx)).await;
-        self.deadline.set(worker.recent(), None);
         worker.shard().inc(Counter::Detected(detected));
         match detected {
             Detected::Http1 => Spoken::Http,
@@ -208,7 +211,8 @@ impl Connection {
             }
             match self.deadline.poll_signal(cx) {
                 Some(Signal::Expired) => return Poll::Ready(Detected::Timeout),
-                Some(Signal::Changed | Signal::Evicted) => continue,
+                Some(Signal::Evicted) => return Poll::Ready(Detected::Closed),
+                Some(Signal::Changed) => continue,
                 None => {}
             }
             match ready!(self.poll_fill(cx)) {

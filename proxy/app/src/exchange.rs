@@ -283,13 +283,9 @@ impl Exchange<'_> {
     /// Answers the request ourselves. The connection goes on when nothing of the request is left to be read.
     async fn answer(&mut self, reply: Reply) -> Outcome {
         self.record.reply(reply);
-        let done = self.body.framing() == Framing::None;
-        let then =
-            if done && !self.closes && !self.worker.is_draining() { Then::KeepAlive } else { Then::Close };
-        if self.head.version() == Version::Http10 && then == Then::KeepAlive {
-            self.closes = true;
-        }
-        let then = if self.closes { Then::Close } else { then };
+        // To HTTP/1.0 clients the reply does not say that the connection stays open, so it does not.
+        let closes = self.closes || self.head.version() == Version::Http10 || self.worker.is_draining();
+        let then = if self.body.is_done() && !closes { Then::KeepAlive } else { Then::Close };
         let is_head = self.head.method().is("HEAD");
         reply.encode(is_head, then, self.connection.output.writer());
         match (self.connection.flush(self.worker).await, then) {

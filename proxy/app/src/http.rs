@@ -31,9 +31,11 @@ enum Next {
 
 /// Serves requests until the connection ends or becomes a tunnel.
 pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) -> Option<Box<tunnel::Start>> {
-    let mut started = worker.recent();
     loop {
-        let (head, meta) = match poll_fn(|cx| poll_next(worker, connection, &mut started, cx)).await {
+        let mut started = None;
+        let next = poll_fn(|cx| poll_next(worker, connection, &mut started, cx)).await;
+        let started = started.unwrap_or_else(|| worker.recent());
+        let (head, meta) = match next {
             Next::Request(head, meta) => (head, meta),
             Next::Refuse(reply) => {
                 Box::pin(refuse(worker, connection, started, reply)).await;
@@ -44,7 +46,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) -> O
         connection.deadline.set_idle(None);
         let request = Request { head, meta, started };
         match Box::pin(exchange::run(worker, connection, request)).await {
-            Outcome::KeepAlive => started = worker.recent(),
+            Outcome::KeepAlive => connection.deadline.set_idle(Some(worker.recent())),
             Outcome::Tunnel(start) => {
                 worker.shard().inc(Counter::Tunnels(TunnelKind::WebSocket));
                 return Some(start);
@@ -54,7 +56,6 @@ pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) -> O
                 return None;
             }
         }
-        connection.deadline.set_idle(Some(started));
     }
 }
 
@@ -70,24 +71,23 @@ async fn close(worker: &Worker, connection: &mut Connection, outcome: Outcome) {
     }
 }
 
-/// Waits for the next request head. `started` becomes the time of its first byte.
+/// Waits for the next request head. `started` becomes the time of its first byte, as soon as that is there.
 fn poll_next(
     worker: &Worker,
     connection: &mut Connection,
-    started: &mut Instant,
+    started: &mut Option<Instant>,
     cx: &mut Context<'_>,
 ) -> Poll<Next> {
     let params = worker.params();
-    let mut waiting = connection.input.is_empty();
-    if waiting {
+    if started.is_none() && connection.input.is_empty() {
         connection.deadline.set(worker.recent(), params.timeouts.idle);
     }
     loop {
         if !connection.input.is_empty() {
-            if waiting {
-                waiting = false;
-                *started = worker.now();
-                connection.deadline.set(*started, params.timeouts.head);
+            if started.is_none() {
+                let now = worker.now();
+                *started = Some(now);
+                connection.deadline.set(now, params.timeouts.head);
             }
             match read_head(worker, connection) {
                 Ok(Some((head, meta))) => return Poll::Ready(Next::Request(head, meta)),

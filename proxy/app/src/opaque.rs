@@ -17,6 +17,8 @@ pub(crate) async fn open(worker: &Worker, connection: &Connection) -> Option<Box
         return None;
     };
     cluster.note_request(worker.now());
+    connection.deadline.set_idle(None);
+    connection.deadline.set(worker.recent(), None);
     let mut exclude = None;
     for retry in 0..=worker.params().upstream.retries_max {
         if retry > 0 {

@@ -41,6 +41,13 @@ const HEAD_BYTES_KEPT: usize = 8 * 1024;
 /// Connections that wait for a worker to take them.
 pub(crate) const QUEUE_MAX: usize = 1024;
 
+/// A connection on its way to a worker. It holds the drain back from the moment it is accepted.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) accepted: Accepted,
+    pub(crate) blocker: drain::Blocker,
+}
+
 /// What a worker is made from, on its thread.
 pub(crate) struct Seed {
     pub(crate) params: Params,
@@ -86,7 +93,7 @@ struct Open {
 ///
 /// # Errors
 /// When the runtime cannot be made.
-pub(crate) fn run(seed: Seed, incoming: mpsc::Receiver<Accepted>) -> std::io::Result<()> {
+pub(crate) fn run(seed: Seed, incoming: mpsc::Receiver<Arrival>) -> std::io::Result<()> {
     buffer::set_buffer_bytes(seed.params.buffer_bytes);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -96,13 +103,13 @@ pub(crate) fn run(seed: Seed, incoming: mpsc::Receiver<Accepted>) -> std::io::Re
     Ok(())
 }
 
-async fn serve(worker: Rc<Worker>, mut incoming: mpsc::Receiver<Accepted>) {
+async fn serve(worker: Rc<Worker>, mut incoming: mpsc::Receiver<Arrival>) {
     let swept = Rc::clone(&worker);
     let sweep = tokio::task::spawn_local(Rc::clone(&worker.deadlines).sweep(move |now| swept.sweep(now)));
     let drained = tokio::task::spawn_local(Rc::clone(&worker).close_idle());
     let accept = async {
-        while let Some(accepted) = incoming.recv().await {
-            worker.take(accepted);
+        while let Some(arrival) = incoming.recv().await {
+            worker.take(arrival);
         }
         std::future::pending::<()>().await;
     };
@@ -141,12 +148,13 @@ impl Worker {
     }
 
     /// Starts to serve a connection, in the place of an idle one if there is no other.
-    fn take(self: &Rc<Self>, accepted: Accepted) {
+    fn take(self: &Rc<Self>, arrival: Arrival) {
+        let Arrival { accepted, blocker } = arrival;
         if self.connections.get() >= self.params.connections_max && !self.deadlines.evict() {
             self.load.fetch_sub(1, Ordering::Relaxed);
             return self.shard.inc(Counter::ConnectionsRefused(Refusal::Limit));
         }
-        let open = Open::new(self);
+        let open = Open::new(self, blocker);
         let Some(mut connection) = Connection::open(self, accepted) else { return };
         // The task ends with its connection, which ends at the latest with the worker. What it holds is what an idle
         // connection costs, so the connection stands in it once, and whatever is large and rare is boxed.
@@ -271,10 +279,10 @@ impl Worker {
 // === impl Open ===
 
 impl Open {
-    fn new(worker: &Rc<Worker>) -> Self {
+    fn new(worker: &Rc<Worker>, blocker: drain::Blocker) -> Self {
         worker.connections.set(worker.connections.get() + 1);
         worker.shard.gauge_add(Gauge::ConnectionsActive, 1);
-        Self { worker: Rc::clone(worker), _blocker: worker.drain.block() }
+        Self { worker: Rc::clone(worker), _blocker: blocker }
     }
 }
 

@@ -4,9 +4,11 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use rustix::net::{RecvFlags, recv};
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, recv},
+};
 use socket2::SockRef;
-use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// Makes closing this socket send a reset instead of an orderly end.
@@ -24,11 +26,10 @@ pub fn set_linger_reset(socket: &impl AsFd) -> io::Result<()> {
 /// Whether an idle connection must not be used again: the peer ended or reset it, or sent bytes nobody asked
 /// for (a late `408` for instance, which would be taken for the answer to the next request).
 ///
-/// Consumes nothing. Costs no system call as long as the runtime has not seen an event on the socket, so it
-/// knows what the runtime's last turn of its event queue knew: a close that arrives later is met when writing.
+/// Consumes nothing. It asks the kernel, so it knows of everything that has arrived; what arrives later is met when
+/// writing.
 pub fn peer_closed(stream: &TcpStream) -> bool {
     let mut byte = [0_u8; 1];
-    let peek = stream
-        .try_io(Interest::READABLE, || Ok(recv(stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT)?));
-    !matches!(peek, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    let peek = recv(stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    !matches!(peek, Err(Errno::WOULDBLOCK))
 }
