@@ -13,7 +13,7 @@ use crate::{
     connection::Connection,
     explain,
     record::Record,
-    relay::{End, Fault, Relay, RequestBody},
+    relay::{End, Fault, Relay, RequestBody, Summary},
     reply::{Reply, Then},
     steer::{self, Decision},
     tunnel,
@@ -238,19 +238,21 @@ impl Exchange<'_> {
                 let watched = key.filter(|_| is_override);
                 Attempt::Ended(Outcome::Tunnel(Box::new(tunnel::Start { lease, watched })))
             }
-            End::Failed(fault) => self.failed(fault, &lease, summary.committed),
+            End::Failed(fault) => self.failed(fault, &lease, &summary),
         }
     }
 
     /// What follows a failure: another try, an answer, or, once the client has seen a part of the response, its end.
-    fn failed(&mut self, fault: Fault, lease: &Lease, committed: bool) -> Attempt {
+    fn failed(&mut self, fault: Fault, lease: &Lease, summary: &Summary) -> Attempt {
         let (cluster, index) = (Rc::clone(lease.cluster()), lease.index());
         self.note_fault(fault);
         if fault.blames_upstream() && !(lease.reused && fault.is_unanswered()) {
             cluster.failed(index, self.worker.now());
         }
-        if committed {
-            return Attempt::Ended(Outcome::Abort);
+        if summary.committed {
+            // What there is of the response is delivered, unless its end could be taken for a clean one.
+            let cut = summary.delimited && fault != Fault::ClientGone;
+            return Attempt::Ended(if cut { Outcome::Linger } else { Outcome::Abort });
         }
         if fault.is_unanswered() {
             // Nothing of it was received for certain when the socket took nothing of it.

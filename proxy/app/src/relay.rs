@@ -49,6 +49,8 @@ pub(crate) struct Summary {
     pub(crate) status: u16,
     /// Bytes of the final response may have been sent.
     pub(crate) committed: bool,
+    /// The client can tell where the response ends by itself, and so that it was cut short.
+    pub(crate) delimited: bool,
     pub(crate) keeps_downstream: bool,
     pub(crate) keeps_upstream: bool,
     /// How long the upstream said that it keeps the connection.

@@ -77,6 +77,7 @@ impl<'a> Response<'a> {
         Summary {
             status: self.status,
             committed: self.state != State::Head,
+            delimited: self.is_delimited(),
             keeps_downstream: self.keeps_downstream,
             keeps_upstream: self.keeps_upstream,
             keep_alive_hint: self.keep_alive_hint,
@@ -85,6 +86,11 @@ impl<'a> Response<'a> {
 
     fn client(&self) -> Version {
         self.request.map(Head::version).unwrap_or_default()
+    }
+
+    /// Whether the client finds the end of the body without the end of the connection.
+    fn is_delimited(&self) -> bool {
+        self.is_chunked() || !matches!(self.framing, Framing::Chunked | Framing::Close)
     }
 
     /// Whether the body is sent in chunks.
@@ -206,9 +212,11 @@ impl Relay<'_> {
         response.decoder = h1::BodyDecoder::new(framing);
         response.status = head.status();
         response.state = if framing == Framing::None { State::Done } else { State::Body };
-        let delimited = response.is_chunked() || !matches!(framing, Framing::Chunked | Framing::Close);
-        response.keeps_downstream =
-            delimited && !response.closes && !draining && self.body.is_done() && !self.connection.fin;
+        response.keeps_downstream = response.is_delimited()
+            && !response.closes
+            && !draining
+            && self.body.is_done()
+            && !self.connection.fin;
         let persistence = if response.keeps_downstream { Persistence::KeepAlive } else { Persistence::Close };
         self.note_status();
         self.encode(framing, persistence, None);
