@@ -182,6 +182,13 @@ impl TestProxy {
         std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("the descriptor table").count()
     }
 
+    /// What each open descriptor is, as `/proc` names it.
+    pub fn descriptors(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("the descriptor table");
+        let named = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        named.map(|link| link.display().to_string()).collect()
+    }
+
     /// Processor time used until now, in clock ticks (1/100 s).
     pub fn processor_ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("the process state");
