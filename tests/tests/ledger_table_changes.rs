@@ -35,7 +35,7 @@ fn nothing_is_lost_or_misrouted_while_forks_come_and_go() {
         });
         let mut changes = 0_usize;
         while !done.load(Ordering::Acquire) {
-            let (with_alice, with_bob) = (changes % 2 == 0, changes % 3 == 0);
+            let (with_alice, with_bob) = (changes.is_multiple_of(2), changes.is_multiple_of(3));
             let mut owners = Vec::new();
             for (present, key, fork) in [(with_alice, ALICE, &alice), (with_bob, BOB, &bob)] {
                 if present {

@@ -208,7 +208,11 @@ fn connections_that_come_and_reset_at_once_leave_nothing_behind() {
     let started = Instant::now();
     while settled().is_none() {
         let links = || proxy.descriptors().join("\n");
-        assert!(started.elapsed() < Duration::from_secs(10), "{open} descriptors, {before} before:\n{}", links());
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "{open} descriptors, {before} before:\n{}",
+            links()
+        );
         std::thread::yield_now();
     }
     assert_eq!(proxy.get("/x", "").status, 200);

@@ -73,15 +73,16 @@ impl<'a> Response<'a> {
     }
 
     pub(super) fn into_summary(self, worker: &Worker) -> Summary {
-        worker.give_head(self.head);
-        Summary {
+        let summary = Summary {
             status: self.status,
             committed: self.state != State::Head,
             delimited: self.is_delimited(),
             keeps_downstream: self.keeps_downstream,
             keeps_upstream: self.keeps_upstream,
             keep_alive_hint: self.keep_alive_hint,
-        }
+        };
+        worker.give_head(self.head);
+        summary
     }
 
     fn client(&self) -> Version {
