@@ -169,11 +169,8 @@ fn every_row_is_a_clean_refusal_or_a_visible_cut() {
         for turn in 0..2 {
             let response = proxy.get(&format!("/innocent-{turn}"), &format!("X-Id: {turn}\r\n"));
             if response.field("x-id") != Some(turn.to_string().as_str()) {
-                outcome = outcome.and(Err(format!(
-                    "the next request got {} {:?}",
-                    response.status,
-                    response.text()
-                )));
+                let got = format!("the next request got {} {:?}", response.status, response.text());
+                outcome = outcome.and(Err(got));
             }
         }
         if let Err(why) = outcome {
