@@ -4,6 +4,7 @@ mod builder;
 mod metrics;
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
@@ -35,6 +36,15 @@ pub fn binary() -> PathBuf {
     path
 }
 
+/// A command without the variables that are meant for the harness: the proxy refuses settings it does not know.
+fn clean_command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SPURLINE_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// A running `spurline-proxy`. Dropping it checks that nothing panicked inside, then kills it.
 #[derive(Debug)]
 pub struct TestProxy {
@@ -62,7 +72,7 @@ impl TestProxy {
 
     /// The same with environment variables.
     pub fn command_with(arguments: &[&str], environment: &[(&str, &str)]) -> Finished {
-        let mut command = Command::new(binary());
+        let mut command = clean_command(binary());
         command.args(arguments).envs(environment.iter().copied());
         run(command, Duration::from_secs(10))
     }

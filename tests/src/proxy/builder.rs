@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Command;
 
-use super::{TestProxy, binary};
+use super::{TestProxy, binary, clean_command};
 use crate::eventually::eventually;
 use crate::loopback::free_address;
 use crate::process::Process;
@@ -137,7 +136,7 @@ impl Builder {
         if let Some(path) = &self.routes {
             words.extend(["--routes".to_owned(), path.to_string_lossy().into_owned()]);
         }
-        let mut command = Command::new(&words[0]);
+        let mut command = clean_command(&words[0]);
         command.args(&words[1..]).envs(self.environment);
         let first = self.listeners.first().map(|(_, address)| *address);
         let listeners: HashMap<_, _> = self.listeners.into_iter().collect();
