@@ -155,16 +155,23 @@ impl Slot {
 // === impl Deadline ===
 
 impl Deadline {
-    /// Sets the deadline to `after` from `now`, `None` for none.
+    /// Sets the deadline to `after` from `now`, `None` for none. That an earlier one has passed is forgotten: who sets a
+    /// deadline has moved on from what the earlier one was for.
     pub(crate) fn set(&self, now: Instant, after: Option<Duration>) {
         let at_millis = after.map_or(NEVER, |after| self.owner.millis(now + after));
-        self.with(|slot| slot.at_millis = at_millis);
+        self.with(|slot| {
+            slot.at_millis = at_millis;
+            slot.signal.take_if(|signal| *signal == Signal::Expired);
+        });
     }
 
-    /// Notes that the connection has nothing to do from `now` on, or is busy again.
+    /// Notes that the connection has nothing to do since then, or is busy again, and so is not evicted any more.
     pub(crate) fn set_idle(&self, since: Option<Instant>) {
         let idle_since_millis = since.map_or(NEVER, |since| self.owner.millis(since));
-        self.with(|slot| slot.idle_since_millis = idle_since_millis);
+        self.with(|slot| {
+            slot.idle_since_millis = idle_since_millis;
+            slot.signal.take_if(|signal| *signal == Signal::Evicted);
+        });
     }
 
     /// The signal that was raised since the last call, if any. Without one the task of `cx` will be woken by the next.
@@ -213,6 +220,21 @@ mod tests {
         assert_eq!(signal(&deadline), None);
         deadlines.expire(now + Duration::from_secs(6));
         assert_eq!(signal(&deadline), Some(Signal::Expired));
+        assert_eq!(signal(&deadline), None);
+    }
+
+    #[test]
+    fn a_deadline_that_passed_just_before_the_next_was_set_is_forgotten() {
+        let deadlines = Deadlines::new();
+        let deadline = deadlines.slot();
+        let now = Instant::now();
+        deadline.set(now, Some(Duration::ZERO));
+        deadlines.expire(now + Duration::from_secs(1));
+        deadline.set(now, Some(Duration::from_secs(60)));
+        assert_eq!(signal(&deadline), None);
+        deadline.set_idle(Some(now));
+        assert!(deadlines.evict());
+        deadline.set_idle(None);
         assert_eq!(signal(&deadline), None);
     }
 
