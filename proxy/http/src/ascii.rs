@@ -23,8 +23,8 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// A whole number in plain decimal digits without sign, spaces or superfluous zeros.
 pub(crate) fn decimal(value: &[u8]) -> Option<u64> {
-    /// More digits than this can overflow.
-    const DIGITS_MAX: usize = 19;
+    /// More digits than this overflow the signed 64 bits in which many servers keep a length.
+    const DIGITS_MAX: usize = 18;
     let canonical = value == b"0" || value.first().is_some_and(|first| (b'1'..=b'9').contains(first));
     if !canonical || value.len() > DIGITS_MAX || !value.iter().all(u8::is_ascii_digit) {
         return None;
@@ -39,9 +39,8 @@ mod tests {
     #[test]
     fn only_a_canonical_decimal_number_is_read() {
         assert_eq!(decimal(b"0"), Some(0));
-        assert_eq!(decimal(b"9999999999999999999"), Some(9_999_999_999_999_999_999));
-        for bad in
-            ["", "+5", "-5", "0x5", "5_0", "5 0", "5.0", "007", "00", "10000000000000000000", "\u{665}"]
+        assert_eq!(decimal(b"999999999999999999"), Some(999_999_999_999_999_999));
+        for bad in ["", "+5", "-5", "0x5", "5_0", "5 0", "5.0", "007", "00", "1000000000000000000", "\u{665}"]
         {
             assert_eq!(decimal(bad.as_bytes()), None, "{bad}");
         }

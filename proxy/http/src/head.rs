@@ -176,12 +176,13 @@ impl Head {
         }
     }
 
-    /// Replaces the value of the field at `index`, keeping its name as it was written and its place.
+    /// Replaces the value of the field at `index`, keeping its name as it was written and its place; one that
+    /// is not there, or was removed, is none to replace.
     ///
     /// # Errors
     /// [`Error::Field`] when the value is not a field value (RFC 9110 section 5.5); the head is unchanged then.
     pub fn replace(&mut self, index: usize, value: &[u8]) -> Result<(), Error> {
-        let Some(field) = self.fields.get(index) else { return Ok(()) };
+        let Some(field) = self.fields.get(index).filter(|field| !field.removed) else { return Ok(()) };
         let name = field.name.of(&self.block).to_vec();
         let line = self.write_line(&name, value)?;
         if let Some(field) = self.fields.get_mut(index) {

@@ -44,7 +44,8 @@ pub fn connection_options(
                 _ if option.eq_ignore_ascii_case(b"close") => options.close = true,
                 _ if option.eq_ignore_ascii_case(b"keep-alive") => options.keep_alive = true,
                 _ if option.eq_ignore_ascii_case(b"upgrade") => options.upgrade = true,
-                _ if option.eq_ignore_ascii_case(b"te") => {}
+                // Gone or written anew in any case; not removed yet, for they are still being read.
+                _ if [b"connection".as_slice(), b"te"].iter().any(|n| option.eq_ignore_ascii_case(n)) => {}
                 _ if !may_nominate(option) || is_protected(option) => return Err(Error::ConnectionOption),
                 _ => fields
                     .iter_mut()
@@ -62,7 +63,9 @@ pub fn remove_hop_by_hop(head: &mut Head) {
     if head.names & HOP_BY_HOP == 0 {
         return;
     }
-    let trailers = head.values(Name::Te).any(|te| ascii::list(te).any(|coding| coding == b"trailers"));
+    let trailers = head
+        .values(Name::Te)
+        .any(|te| ascii::list(te).any(|coding| coding.eq_ignore_ascii_case(b"trailers")));
     for field in head.fields.iter_mut().filter(|field| HOP_BY_HOP & bit(field.known) != 0) {
         field.removed = true;
     }

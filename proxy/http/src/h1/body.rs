@@ -3,7 +3,7 @@ use crate::{BodyEvent, Error, Framing, Head, Limits, h1::trailers};
 /// Reads the body of one message from bytes, event by event (RFC 9112 sections 6 and 7).
 ///
 /// ```text
-/// None                                                    ─────► Done
+/// None, Length(0)                                         ─────► Done
 /// Length(n)   ── n bytes ───────────────────────────────────────► Done
 /// Close       ── until the transport ends ──────────────────────► (finish)
 /// Size ─► Extension ─► SizeLf ─► Data ─► DataCr ─► DataLf ─► Size
@@ -38,7 +38,7 @@ const SIZE_DIGITS_MAX: u8 = 15;
 impl BodyDecoder {
     pub fn new(framing: Framing) -> Self {
         let state = match framing {
-            Framing::None => State::Done,
+            Framing::None | Framing::Length(0) => State::Done,
             Framing::Length(left) => State::Length { left },
             Framing::Chunked => State::Size { size: 0, digits: 0 },
             Framing::Close => State::Close,

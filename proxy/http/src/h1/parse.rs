@@ -11,6 +11,12 @@ pub(super) fn slots<'a>() -> Slots<'a> {
     [const { MaybeUninit::uninit() }; Limits::FIELDS_CEILING]
 }
 
+/// The start of `input` that a limit lets be looked at. Nothing behind it can change the outcome, which is thus the
+/// same however the input arrives in pieces.
+pub(super) fn within(input: &[u8], bytes_max: usize) -> &[u8] {
+    input.get(..bytes_max).unwrap_or(input)
+}
+
 /// Where `part` starts within `whole`, which it is a slice of.
 pub(super) fn offset(whole: &[u8], part: &[u8]) -> usize {
     (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize)

@@ -29,20 +29,19 @@ pub struct RequestHead {
 /// after the answer, for where the next request starts is not known.
 pub fn read_request(input: &[u8], limits: &Limits, head: &mut Head) -> Result<Option<RequestHead>, Error> {
     head.clear();
+    let input = parse::within(input, limits.head_bytes_max);
     let Some(skipped) = parse::skip_empty_line(input)? else { return Ok(None) };
+    let full = input.len() >= limits.head_bytes_max;
     let input = input.get(skipped..).unwrap_or_default();
+    check_line_length(input, limits)?;
     let mut slots = parse::slots();
     let slots = slots.get_mut(..limits.fields_max).ok_or(Error::HeadTooLarge)?;
     let mut request = httparse::Request::new(&mut []);
-    let status = request.parse_with_uninit_headers(input, slots).map_err(parse::error);
-    let consumed = match status {
-        Ok(httparse::Status::Complete(consumed)) => consumed,
-        Ok(httparse::Status::Partial) => return incomplete(input, limits),
-        Err(error) => return Err(sharpen(error, input, limits)),
+    let parsed = request.parse_with_uninit_headers(input, slots);
+    let parsed = parsed.map_err(|error| check_version(parse::error(error), input))?;
+    let httparse::Status::Complete(consumed) = parsed else {
+        return if full { Err(Error::HeadTooLarge) } else { Ok(None) };
     };
-    if consumed > limits.head_bytes_max {
-        return Err(Error::HeadTooLarge);
-    }
     head.start = Start::Request;
     let fields_start = read_start_line(head, input, &request, limits)?;
     parse::read_fields(head, input, request.headers, (fields_start, consumed))?;
@@ -59,25 +58,20 @@ pub fn read_request(input: &[u8], limits: &Limits, head: &mut Head) -> Result<Op
     Ok(Some(RequestHead { consumed: skipped + consumed, framing, expects_continue }))
 }
 
-/// An incomplete head is waited for until it is over a limit.
-fn incomplete(input: &[u8], limits: &Limits) -> Result<Option<RequestHead>, Error> {
-    let line_open = memchr::memchr(b'\n', input).is_none();
-    match input.len() {
-        length if line_open && length > limits.target_bytes_max + METHOD_BYTES_MAX => {
-            Err(Error::TargetTooLarge)
-        }
-        length if length >= limits.head_bytes_max => Err(Error::HeadTooLarge),
-        _ => Ok(None),
+/// A line longer than any that can be valid is refused for its length, whether or not its end has arrived.
+fn check_line_length(input: &[u8], limits: &Limits) -> Result<(), Error> {
+    /// Two spaces, `HTTP/1.1` and CRLF.
+    const REST_BYTES: usize = 12;
+    match input.get(..METHOD_BYTES_MAX + limits.target_bytes_max + REST_BYTES) {
+        Some(longest) if memchr::memchr(b'\n', longest).is_none() => Err(Error::TargetTooLarge),
+        _ => Ok(()),
     }
 }
 
-/// A start line which `httparse` gave up on is told apart for the answer.
-fn sharpen(error: Error, input: &[u8], limits: &Limits) -> Error {
-    let line = memchr::memchr(b'\n', input).unwrap_or(input.len());
-    match error {
-        Error::StartLine if line > limits.target_bytes_max + METHOD_BYTES_MAX => Error::TargetTooLarge,
-        other => other,
-    }
+/// What does not even look like a version is a line with a space too many.
+fn check_version(error: Error, input: &[u8]) -> Error {
+    let version = input.splitn(3, |byte| *byte == b' ').nth(2).unwrap_or_default();
+    if error == Error::Version && !version.starts_with(b"HTTP/") { Error::StartLine } else { error }
 }
 
 /// Records the start line and returns where the fields start. The line must be exactly

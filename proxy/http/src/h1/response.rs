@@ -28,6 +28,7 @@ pub fn read_response(
     if matches!(input.first(), Some(b'\r' | b'\n')) {
         return Err(Error::StartLine);
     }
+    let input = parse::within(input, limits.head_bytes_max);
     let mut slots = parse::slots();
     let slots = slots.get_mut(..limits.fields_max).ok_or(Error::HeadTooLarge)?;
     let mut response = httparse::Response::new(&mut []);
@@ -38,14 +39,15 @@ pub fn read_response(
         let over = input.len() >= limits.head_bytes_max;
         return if over { Err(Error::HeadTooLarge) } else { Ok(None) };
     };
-    if consumed > limits.head_bytes_max {
-        return Err(Error::HeadTooLarge);
-    }
     let fields_start = read_start_line(head, input, &response)?;
     parse::read_fields(head, input, response.headers, (fields_start, consumed))?;
     head.block.extend_from_slice(input.get(..consumed).unwrap_or_default());
     merge_equal_lengths(head);
     let framing = framing(head, method)?;
+    if head.status() < 200 || head.status() == 204 {
+        // A server MUST NOT send it there (RFC 9110 section 8.6), and a client that believes it waits for a body.
+        head.remove_all(Name::ContentLength);
+    }
     Ok(Some(ResponseHead { consumed, framing }))
 }
 
@@ -71,7 +73,8 @@ fn read_start_line(
     head.start = Start::Response(code);
     head.version = if version == 0 { Version::Http10 } else { Version::Http11 };
     head.text = Span::new((CODE_END + 1).min(content_end), content_end);
-    head.line = Span::new(0, line_end);
+    // The space before the reason must be sent even where there is no reason (RFC 9112 section 4).
+    head.line = if content_end > CODE_END { Span::new(0, line_end) } else { Span::default() };
     Ok(line_end)
 }
 

@@ -6,6 +6,7 @@ use crate::{Error, Head, Limits, Name, Start, h1::parse};
 /// content format) are dropped, the rest is kept. Trailers are never merged into the head.
 pub(super) fn read_trailers(input: &[u8], limits: &Limits, head: &mut Head) -> Result<Option<usize>, Error> {
     head.clear();
+    let input = parse::within(input, limits.trailer_bytes_max);
     let mut slots = [httparse::EMPTY_HEADER; Limits::FIELDS_CEILING];
     let slots = slots.get_mut(..limits.trailer_fields_max).ok_or(Error::TrailersTooLarge)?;
     let parsed = httparse::parse_headers(input, slots).map_err(|error| match error {
@@ -16,9 +17,6 @@ pub(super) fn read_trailers(input: &[u8], limits: &Limits, head: &mut Head) -> R
         let over = input.len() >= limits.trailer_bytes_max;
         return if over { Err(Error::TrailersTooLarge) } else { Ok(None) };
     };
-    if consumed > limits.trailer_bytes_max {
-        return Err(Error::TrailersTooLarge);
-    }
     head.start = Start::None;
     parse::read_fields(head, input, headers, (0, consumed)).map_err(|_| Error::Trailer)?;
     head.block.extend_from_slice(input.get(..consumed).unwrap_or_default());
@@ -30,7 +28,7 @@ pub(super) fn read_trailers(input: &[u8], limits: &Limits, head: &mut Head) -> R
 }
 
 /// Names that are not [`Name`]s of their own and must not be in trailers, in lower case.
-const FORBIDDEN: [&str; 24] = [
+const FORBIDDEN: [&str; 29] = [
     "age",
     "authorization",
     "baggage",
@@ -42,6 +40,11 @@ const FORBIDDEN: [&str; 24] = [
     "date",
     "expires",
     "forwarded",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
     "location",
     "max-forwards",
     "pragma",

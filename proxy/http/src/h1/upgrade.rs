@@ -33,7 +33,9 @@ pub fn requested_upgrade(
     if websocket {
         check_websocket(head, options)?;
     }
+    let names_one = ascii::list(value).next().is_some();
     let forwarded = single
+        && names_one
         && !h2c
         && options.upgrade
         && framing == Framing::None
