@@ -36,13 +36,14 @@ struct Slot {
     at_millis: u64,
     /// Since when the connection has had nothing to do; [`NEVER`] while it is busy.
     idle_since_millis: u64,
-    signal: Option<Signal>,
+    /// What was raised and not seen yet, a bit each.
+    signals: u8,
     waker: Option<Waker>,
 }
 
 const NEVER: u64 = u64::MAX;
 
-/// Why a connection is told to look up.
+/// Why a connection is told to look up. Several can be raised at once; the first of these is seen first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
     /// Its deadline has passed.
@@ -68,7 +69,7 @@ impl Deadlines {
     }
 
     pub(crate) fn slot(self: &Rc<Self>) -> Deadline {
-        let slot = Slot { at_millis: NEVER, idle_since_millis: NEVER, signal: None, waker: None };
+        let slot = Slot { at_millis: NEVER, idle_since_millis: NEVER, signals: 0, waker: None };
         let mut slots = self.slots.borrow_mut();
         let index = match slots.free.pop() {
             Some(index) => {
@@ -141,11 +142,21 @@ impl Deadlines {
     }
 }
 
+// === impl Signal ===
+
+impl Signal {
+    const ALL: [Self; 3] = [Self::Expired, Self::Evicted, Self::Changed];
+
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
 // === impl Slot ===
 
 impl Slot {
     fn raise(&mut self, signal: Signal) {
-        self.signal = Some(signal);
+        self.signals |= signal.bit();
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -161,7 +172,7 @@ impl Deadline {
         let at_millis = after.map_or(NEVER, |after| self.owner.millis(now + after));
         self.with(|slot| {
             slot.at_millis = at_millis;
-            slot.signal.take_if(|signal| *signal == Signal::Expired);
+            slot.signals &= !Signal::Expired.bit();
         });
     }
 
@@ -170,18 +181,20 @@ impl Deadline {
         let idle_since_millis = since.map_or(NEVER, |since| self.owner.millis(since));
         self.with(|slot| {
             slot.idle_since_millis = idle_since_millis;
-            slot.signal.take_if(|signal| *signal == Signal::Evicted);
+            slot.signals &= !Signal::Evicted.bit();
         });
     }
 
-    /// The signal that was raised since the last call, if any. Without one the task of `cx` will be woken by the next.
+    /// A signal that was raised and not seen yet, if any. Without one the task of `cx` will be woken by the next.
     pub(crate) fn poll_signal(&self, cx: &mut Context<'_>) -> Option<Signal> {
         self.with(|slot| {
-            let signal = slot.signal.take();
-            if signal.is_none() && !slot.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                slot.waker = Some(cx.waker().clone());
+            let raised = Signal::ALL.into_iter().find(|signal| slot.signals & signal.bit() != 0);
+            match raised {
+                Some(signal) => slot.signals &= !signal.bit(),
+                None if slot.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) => {}
+                None => slot.waker = Some(cx.waker().clone()),
             }
-            signal
+            raised
         })
         .flatten()
     }
@@ -194,7 +207,7 @@ impl Deadline {
 impl Drop for Deadline {
     fn drop(&mut self) {
         self.with(|slot| {
-            *slot = Slot { at_millis: NEVER, idle_since_millis: NEVER, signal: None, waker: None }
+            *slot = Slot { at_millis: NEVER, idle_since_millis: NEVER, signals: 0, waker: None }
         });
         self.owner.slots.borrow_mut().free.push(self.index);
     }
@@ -235,6 +248,18 @@ mod tests {
         deadline.set_idle(Some(now));
         assert!(deadlines.evict());
         deadline.set_idle(None);
+        assert_eq!(signal(&deadline), None);
+    }
+
+    #[test]
+    fn a_change_does_not_hide_that_the_deadline_has_passed() {
+        let deadlines = Deadlines::new();
+        let deadline = deadlines.slot();
+        deadline.set(Instant::now(), Some(Duration::ZERO));
+        deadlines.expire(Instant::now() + Duration::from_secs(1));
+        deadlines.signal_all();
+        assert_eq!(signal(&deadline), Some(Signal::Expired));
+        assert_eq!(signal(&deadline), Some(Signal::Changed));
         assert_eq!(signal(&deadline), None);
     }
 

@@ -3,6 +3,7 @@
 use std::task::{Context, Poll};
 
 use spurline_http::{BodyEvent, Framing, Head, h1};
+use spurline_route::Extractor;
 
 use super::{Fault, Relay};
 use crate::{buffer::Buffer, connection::Connection, upstream::Lease};
@@ -76,6 +77,7 @@ impl RequestBody {
                     lease.output.writer().extend_from_slice(input.data().get(range).unwrap_or_default());
                 }
                 BodyEvent::Trailers => {
+                    remove_protected(&mut self.trailers, &connection.origin.binding.extractor);
                     h1::encode_last_chunk(Some(&self.trailers), lease.output.writer());
                     self.done = true;
                 }
@@ -98,6 +100,18 @@ impl RequestBody {
             }
         }
     }
+}
+
+/// Takes carriers and our own control fields out of a trailer section: they were not read there, and a server that
+/// merges trailers into the head must not find them (RFC 9110 section 6.5.1).
+fn remove_protected(trailers: &mut Head, extractor: &Extractor) {
+    let protected: Vec<usize> = trailers
+        .pairs()
+        .enumerate()
+        .filter(|(_, (name, _))| extractor.is_protected(name))
+        .map(|(index, _)| index)
+        .collect();
+    protected.into_iter().for_each(|index| trailers.remove(index));
 }
 
 // === impl Relay ===
