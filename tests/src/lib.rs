@@ -7,7 +7,7 @@
 //!
 //! It deliberately shares no code with the proxy: [`wire`] is a second reading of RFC 9112, so that a mistake of the
 //! codec is not repeated by its judge. Everything is blocking `std`; a thread per peer is what a test can be reasoned
-//! about with. Nothing sleeps to synchronise: waits have a condition and a deadline ([`eventually`]).
+//! about with. Nothing sleeps to synchronise: waits have a condition and a deadline ([`eventually()`]).
 
 #![allow(
     clippy::expect_used,

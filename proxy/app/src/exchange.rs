@@ -91,6 +91,9 @@ impl Exchange<'_> {
         let options = connection_options(&mut self.head, |name| extractor.is_protected(name))
             .map_err(Reply::to_bad_request)?;
         self.closes = options.close || (self.closes && !options.keep_alive);
+        if options.nominates {
+            self.body.discard_trailers();
+        }
         let framing = self.body.framing();
         self.upgrade = h1::requested_upgrade(&self.head, options, framing).map_err(Reply::to_bad_request)?;
         // An upgrade with a body is where servers disagree about what follows it.

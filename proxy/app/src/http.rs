@@ -33,6 +33,7 @@ enum Next {
 pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) -> Option<Box<tunnel::Start>> {
     loop {
         let mut started = None;
+        connection.deadline.set(worker.recent(), worker.params().timeouts.idle);
         let next = poll_fn(|cx| poll_next(worker, connection, &mut started, cx)).await;
         let started = started.unwrap_or_else(|| worker.recent());
         let (head, meta) = match next {
@@ -79,9 +80,6 @@ fn poll_next(
     cx: &mut Context<'_>,
 ) -> Poll<Next> {
     let params = worker.params();
-    if started.is_none() && connection.input.is_empty() {
-        connection.deadline.set(worker.recent(), params.timeouts.idle);
-    }
     loop {
         if !connection.input.is_empty() {
             if started.is_none() {

@@ -9,6 +9,9 @@ pub struct ConnectionOptions {
     pub close: bool,
     pub keep_alive: bool,
     pub upgrade: bool,
+    /// Fields of this message are nominated by name. A trailer section may hold one of them, so it is not forwarded
+    /// (RFC 9110 section 6.5.1 lets any recipient discard it).
+    pub nominates: bool,
 }
 
 /// Reads the connection options and removes the fields that they nominate. To be called after the routing key has
@@ -47,10 +50,13 @@ pub fn connection_options(
                 // Gone or written anew in any case; not removed yet, for they are still being read.
                 _ if [b"connection".as_slice(), b"te"].iter().any(|n| option.eq_ignore_ascii_case(n)) => {}
                 _ if !may_nominate(option) || is_protected(option) => return Err(Error::ConnectionOption),
-                _ => fields
-                    .iter_mut()
-                    .filter(|field| field.name.of(block).eq_ignore_ascii_case(option))
-                    .for_each(|field| field.removed = true),
+                _ => {
+                    options.nominates = true;
+                    fields
+                        .iter_mut()
+                        .filter(|field| field.name.of(block).eq_ignore_ascii_case(option))
+                        .for_each(|field| field.removed = true);
+                }
             }
         }
     }
@@ -145,7 +151,7 @@ mod tests {
         ]);
         let options = connection_options(&mut head, |_| false).unwrap();
         remove_hop_by_hop(&mut head);
-        assert_eq!(options, ConnectionOptions { close: true, ..Default::default() });
+        assert_eq!(options, ConnectionOptions { close: true, nominates: true, ..Default::default() });
         assert_eq!(kept(&head), "X-Bar: 2\r\n");
     }
 

@@ -41,6 +41,15 @@ fn connection() -> Vec<Row> {
         absent(request, &["x-foo", "x-bar"])?;
         request.field("x-keep").map(|_| ()).ok_or_else(|| "X-Keep was dropped".to_owned())
     }));
+    let nominated = "Connection: X-Foo\r\nTransfer-Encoding: chunked\r\n";
+    let bytes = message("POST", nominated, "5\r\nhello\r\n0\r\nx-foo: 1\r\n\r\n");
+    rows.push(Row::new("C02 nominated trailer", bytes, Expect::Served(1)).check(|request| {
+        if request.trailers.is_empty() {
+            Ok(())
+        } else {
+            Err("the nominated trailer was forwarded".to_owned())
+        }
+    }));
     let hop = "Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTE: gzip\r\nUpgrade: foo\r\n";
     rows.push(
         Row::new("C03", get(hop), Expect::Served(1))

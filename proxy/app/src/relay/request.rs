@@ -14,6 +14,8 @@ pub(crate) struct RequestBody {
     framing: Framing,
     decoder: h1::BodyDecoder,
     trailers: Head,
+    /// Trailers are read and not passed on.
+    discards_trailers: bool,
     /// All of it has been read and passed on.
     done: bool,
     /// None of it has been read.
@@ -28,6 +30,7 @@ impl RequestBody {
             framing,
             decoder: h1::BodyDecoder::new(framing),
             trailers: Head::default(),
+            discards_trailers: false,
             done: framing == Framing::None,
             untouched: true,
         }
@@ -43,6 +46,10 @@ impl RequestBody {
 
     pub(crate) fn is_untouched(&self) -> bool {
         self.untouched
+    }
+
+    pub(crate) fn discard_trailers(&mut self) {
+        self.discards_trailers = true;
     }
 
     /// Writes the head in front of the body.
@@ -78,7 +85,8 @@ impl RequestBody {
                 }
                 BodyEvent::Trailers => {
                     remove_protected(&mut self.trailers, &connection.origin.binding.extractor);
-                    h1::encode_last_chunk(Some(&self.trailers), lease.output.writer());
+                    let trailers = (!self.discards_trailers).then_some(&self.trailers);
+                    h1::encode_last_chunk(trailers, lease.output.writer());
                     self.done = true;
                 }
                 BodyEvent::End => {

@@ -26,6 +26,8 @@ pub(super) struct Response<'a> {
     framing: Framing,
     decoder: h1::BodyDecoder,
     trailers: Head,
+    /// Trailers are read and not passed on.
+    discards_trailers: bool,
     interim: u32,
     status: u16,
     keeps_upstream: bool,
@@ -60,6 +62,7 @@ impl<'a> Response<'a> {
             framing: Framing::None,
             decoder: h1::BodyDecoder::new(Framing::None),
             trailers: Head::default(),
+            discards_trailers: false,
             interim: 0,
             status: 0,
             keeps_upstream: false,
@@ -204,6 +207,7 @@ impl Relay<'_> {
         response.keeps_upstream =
             persistent && !options.close && framing != Framing::Close && response.upgrade.is_none();
         response.keep_alive_hint = keep_alive_hint(head);
+        response.discards_trailers = options.nominates;
         remove_hop_by_hop(head);
         if let Some(explanation) = &response.explanation {
             // The text is built from validated names and addresses; were it no field value, the response goes without.
@@ -280,7 +284,7 @@ impl Relay<'_> {
 
     fn end_body(&mut self, trailers: bool) {
         if self.response.is_chunked() {
-            let trailers = trailers.then_some(&self.response.trailers);
+            let trailers = (trailers && !self.response.discards_trailers).then_some(&self.response.trailers);
             h1::encode_last_chunk(trailers, self.connection.output.writer());
         }
         self.response.state = State::Done;
