@@ -59,6 +59,7 @@ pub struct App {
     trigger: drain::Trigger,
     watch: drain::Watch,
     drain: Arc<Notify>,
+    ended: Arc<Notify>,
     readiness: Readiness,
     registry: Arc<Registry>,
     timing: Drain,
@@ -102,6 +103,7 @@ impl App {
         let routes = config.routes.as_ref().map(follow).transpose()?;
         let (access, access_guard) = build::access_log(config, &registry)?;
         let (trigger, watch) = drain::channel();
+        let (drain, ended) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let shared = Shared {
             params: build::params(config, shards.len()),
             bindings,
@@ -109,9 +111,9 @@ impl App {
             verifier: build::verifier(config)?,
             access,
             drain: watch.clone(),
+            ended: Arc::clone(&ended),
         };
         let workers = build::workers(&shared, shards)?;
-        let drain = Arc::new(Notify::new());
         let state = AdminState {
             registry: Arc::clone(&registry),
             table,
@@ -132,6 +134,7 @@ impl App {
             trigger,
             watch,
             drain,
+            ended,
             readiness,
             registry,
             timing: config.drain,
@@ -161,6 +164,7 @@ impl App {
             trigger,
             watch,
             drain,
+            ended,
             readiness,
             registry,
             timing,
@@ -168,7 +172,8 @@ impl App {
             routes,
             access,
         } = self;
-        let lifetime = Lifetime { workers: &workers, trigger, watch, drain, readiness, registry, timing };
+        let lifetime =
+            Lifetime { workers: &workers, trigger, watch, drain, ended, readiness, registry, timing };
         runtime.block_on(lifetime.serve(listeners))?;
         for worker in workers {
             if worker.thread.join().is_err() {
@@ -189,6 +194,7 @@ struct Lifetime<'a> {
     trigger: drain::Trigger,
     watch: drain::Watch,
     drain: Arc<Notify>,
+    ended: Arc<Notify>,
     readiness: Readiness,
     registry: Arc<Registry>,
     timing: Drain,
@@ -204,7 +210,12 @@ impl Lifetime<'_> {
         tokio::select! {
             never = self.distribute(&mut acceptor) => match never {},
             () = signals.next() => {}
-            () = self.drain.notified() => {}
+            () = self.drain.notified() => signals.forgive(),
+            () = self.ended.notified() => {
+                // What is left of the process would accept connections that nobody serves.
+                self.trigger.force();
+                return Err(AppError::WorkerEnded);
+            }
         }
         let drained = tokio::select! {
             drained = self.end(acceptor) => drained,
@@ -275,18 +286,33 @@ impl Lifetime<'_> {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// The drain was asked for on the admin page, as a `preStop` hook does, so the first signal adds nothing to it.
+    forgiven: bool,
 }
 
 impl Signals {
     fn new() -> Result<Self, AppError> {
         let listen = |kind| signal(kind).map_err(AppError::Runtime);
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            forgiven: false,
+        })
     }
 
     async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+            if !std::mem::take(&mut self.forgiven) {
+                return;
+            }
         }
+    }
+
+    fn forgive(&mut self) {
+        self.forgiven = true;
     }
 }

@@ -9,6 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::BufMut;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -16,6 +17,8 @@ use tokio::{
 
 /// Spare allocations that a thread keeps.
 const SPARES_MAX: usize = 64;
+/// Room of an allocation beyond what is read into it at a time, so that a full read still fits with a chunk's framing.
+const SLACK_BYTES: usize = 64;
 
 thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool { spares: Vec::new(), bytes: 16 * 1024 }) };
@@ -23,11 +26,11 @@ thread_local! {
 
 struct Pool {
     spares: Vec<Vec<u8>>,
-    /// The capacity of every allocation that the pool keeps.
+    /// Bytes that are read at a time. Every allocation has [`SLACK_BYTES`] more.
     bytes: usize,
 }
 
-/// Sets the capacity of this thread's buffers. To be called before the first is used.
+/// Sets how many bytes this thread's buffers hold. To be called before the first is used.
 pub(crate) fn set_buffer_bytes(bytes: usize) {
     POOL.with_borrow_mut(|pool| *pool = Pool { spares: Vec::new(), bytes });
 }
@@ -56,7 +59,7 @@ impl Buffer {
 
     /// Whether no more can be read before some of it is used.
     pub(crate) fn is_full(&self) -> bool {
-        self.start == 0 && !self.bytes.is_empty() && self.bytes.len() == self.bytes.capacity()
+        self.start == 0 && !self.bytes.is_empty() && self.room() == 0
     }
 
     /// Takes `count` bytes off the front.
@@ -94,11 +97,12 @@ impl Buffer {
         stream: &mut TcpStream,
     ) -> Poll<io::Result<usize>> {
         self.acquire();
-        if self.start > 0 && self.bytes.len() == self.bytes.capacity() {
+        if self.start > 0 && self.room() == 0 {
             self.bytes.drain(..self.start);
             self.start = 0;
         }
-        let read = pin!(stream.read_buf(&mut self.bytes)).poll(cx);
+        let room = self.room();
+        let read = pin!(stream.read_buf(&mut (&mut self.bytes).limit(room))).poll(cx);
         if self.is_empty() {
             self.release();
         }
@@ -127,10 +131,16 @@ impl Buffer {
         Poll::Ready(Ok(written))
     }
 
+    /// How much more can be read.
+    fn room(&self) -> usize {
+        self.bytes.capacity().saturating_sub(SLACK_BYTES + self.bytes.len())
+    }
+
     fn acquire(&mut self) {
         if self.bytes.capacity() == 0 {
-            self.bytes = POOL
-                .with_borrow_mut(|pool| pool.spares.pop().unwrap_or_else(|| Vec::with_capacity(pool.bytes)));
+            self.bytes = POOL.with_borrow_mut(|pool| {
+                pool.spares.pop().unwrap_or_else(|| Vec::with_capacity(pool.bytes + SLACK_BYTES))
+            });
             self.start = 0;
         }
     }
@@ -144,7 +154,7 @@ impl Buffer {
         // At the end of a thread the pool may be gone before its last buffers; then they are just freed.
         let _gone = POOL.try_with(|pool| {
             let mut pool = pool.borrow_mut();
-            if bytes.capacity() == pool.bytes && pool.spares.len() < SPARES_MAX {
+            if bytes.capacity() == pool.bytes + SLACK_BYTES && pool.spares.len() < SPARES_MAX {
                 bytes.clear();
                 pool.spares.push(bytes);
             }

@@ -16,7 +16,7 @@ use spurline_telemetry::{
     access::{AccessGuard, AccessLog, AccessTarget},
     metrics::{ListenerKind, Registry, Shard},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::{
     AppError,
@@ -29,6 +29,8 @@ use crate::{
 
 /// How long a tunnel to a fork goes on after the fork was removed.
 const TUNNEL_GRACE: Duration = Duration::from_secs(10);
+/// Longer than any process runs, and still a time that can be added to another.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// What a connection may need beside its own descriptor: one upstream.
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 
@@ -48,6 +50,17 @@ pub(crate) struct Shared {
     pub(crate) verifier: Option<Arc<Verifier>>,
     pub(crate) access: AccessLog,
     pub(crate) drain: drain::Watch,
+    /// Told when a worker ends, for whatever reason.
+    pub(crate) ended: Arc<Notify>,
+}
+
+/// Tells that the thread that holds it has ended.
+struct Ended(Arc<Notify>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }
 
 /// How many workers there are.
@@ -88,7 +101,7 @@ pub(crate) fn params(config: &Config, workers: usize) -> Params {
         },
         upstream: UpstreamParams {
             connect_timeout: timeouts.connect,
-            idle_timeout: timeouts.upstream_idle.unwrap_or(Duration::MAX),
+            idle_timeout: timeouts.upstream_idle.unwrap_or(FOREVER),
             idle_max: upstream.idle_max,
             maxima: Maxima {
                 connections: upstream.connections_max,
@@ -199,7 +212,9 @@ pub(crate) fn workers(shared: &Shared, shards: Vec<Shard>) -> Result<Vec<WorkerH
             drain: shared.drain.clone(),
             load: Arc::clone(&load),
         };
+        let ended = Ended(Arc::clone(&shared.ended));
         let body = move || {
+            let _ended = ended;
             if let Err(error) = worker::run(seed, queue) {
                 tracing::error!(%error, worker = index, "Worker stopped");
             }

@@ -12,7 +12,7 @@ use std::{
 use spurline_config::{Protocol, Role};
 use spurline_net::{Accepted, Detection, detect};
 use spurline_route::Endpoint;
-use spurline_telemetry::metrics::{Counter, Detected, ListenerKind, Refusal};
+use spurline_telemetry::metrics::{Counter, Detected, Limit, ListenerKind, Refusal};
 use tokio::net::TcpStream;
 
 use crate::{
@@ -49,6 +49,8 @@ pub(crate) struct Connection {
     /// Bytes received and sent.
     pub(crate) received: u64,
     pub(crate) sent: u64,
+    /// Those of them that requests which have ended account for.
+    settled: (u64, u64),
 }
 
 // === impl Origin ===
@@ -66,10 +68,18 @@ pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) -> O
         Protocol::Tcp => Spoken::Opaque,
         Protocol::Detect => connection.detect(worker).await,
     };
+    let spoken = match spoken {
+        Spoken::Unknown => match Box::pin(opaque::listen_to_both(worker, connection)).await {
+            opaque::First::Client => Spoken::Http,
+            opaque::First::Server(start) => return Some(start),
+            opaque::First::Nobody => Spoken::Nothing,
+        },
+        decided => decided,
+    };
     match spoken {
         Spoken::Http => http::serve(worker, connection).await,
         Spoken::Opaque => Box::pin(opaque::open(worker, connection)).await,
-        Spoken::Nothing => None,
+        Spoken::Nothing | Spoken::Unknown => None,
     }
 }
 
@@ -90,6 +100,8 @@ fn origin(accepted: &Accepted, binding: Arc<Binding>) -> Result<Origin, Refusal>
 enum Spoken {
     Http,
     Opaque,
+    /// Nothing decisive in time: perhaps the server is to speak first, perhaps the client only connected early.
+    Unknown,
     Nothing,
 }
 
@@ -120,7 +132,15 @@ impl Connection {
             fin: false,
             received: 0,
             sent: 0,
+            settled: (0, 0),
         })
+    }
+
+    /// The bytes used and sent since the last call: those of one request. What has been read ahead is the next one's.
+    pub(crate) fn settle(&mut self) -> (u64, u64) {
+        let (used, sent) = (self.received - self.input.len() as u64, self.sent);
+        let before = std::mem::replace(&mut self.settled, (used, sent));
+        (used - before.0, sent - before.1)
     }
 
     /// See [`Buffer::poll_fill`].
@@ -187,6 +207,9 @@ impl Connection {
             Poll::Ready(())
         })
         .await;
+        if self.received >= limit {
+            worker.shard().inc(Counter::LimitsReached(Limit::DrainBodyBytes));
+        }
     }
 
     async fn detect(&mut self, worker: &Worker) -> Spoken {
@@ -195,7 +218,8 @@ impl Connection {
         worker.shard().inc(Counter::Detected(detected));
         match detected {
             Detected::Http1 => Spoken::Http,
-            Detected::Http2 | Detected::Tls | Detected::Tcp | Detected::Timeout => Spoken::Opaque,
+            Detected::Http2 | Detected::Tls | Detected::Tcp => Spoken::Opaque,
+            Detected::Timeout => Spoken::Unknown,
             Detected::Closed => Spoken::Nothing,
         }
     }

@@ -17,6 +17,8 @@ pub enum AppError {
     Routes(#[from] RoutesError),
     #[error("runtime: {0}")]
     Runtime(io::Error),
+    #[error("a worker ended although it was not told to")]
+    WorkerEnded,
     #[error("signed keys {}: {reason}", .path.display())]
     SignedKeys { path: PathBuf, reason: String },
 }

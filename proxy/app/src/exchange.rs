@@ -1,6 +1,9 @@
 //! One request and its response: decide, find a connection, relay, and try again where that is safe.
 
-use std::{rc::Rc, time::Instant};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use spurline_http::{Framing, Head, Name, Version, connection_options, h1, remove_hop_by_hop};
 use spurline_net::ConnectError;
@@ -12,19 +15,20 @@ use spurline_telemetry::{
 use crate::{
     connection::Connection,
     explain,
+    params::Params,
     record::Record,
     relay::{End, Fault, Relay, RequestBody, Summary},
     reply::{Reply, Then},
     steer::{self, Decision},
     tunnel,
-    upstream::{Cluster, ConnectFailure, Lease, Refused, Reuse},
+    upstream::{Acquire, Cluster, ConnectFailure, Lease, Refused, Reuse},
     worker::Worker,
 };
 
 /// A request whose head has been read.
 #[derive(Debug)]
 pub(crate) struct Request {
-    pub(crate) head: Box<Head>,
+    pub(crate) head: Head,
     pub(crate) meta: h1::RequestHead,
     pub(crate) started: Instant,
 }
@@ -42,11 +46,11 @@ pub(crate) enum Outcome {
     Tunnel(Box<tunnel::Start>),
 }
 
-/// A request on its way.
+/// A request on its way. It is counted when dropped, so that a request that is cut off counts as well.
 struct Exchange<'a> {
     worker: &'a Rc<Worker>,
     connection: &'a mut Connection,
-    head: Box<Head>,
+    head: Head,
     body: RequestBody,
     upgrade: Option<h1::Upgrade>,
     /// The client asked to close after this request, or cannot do otherwise.
@@ -60,22 +64,18 @@ pub(crate) async fn run(worker: &Rc<Worker>, connection: &mut Connection, reques
     let Request { head, meta, started } = request;
     let mut exchange = Exchange {
         worker,
-        record: Record::new(started, connection),
+        record: Record::new(started),
         connection,
         head,
-        body: RequestBody::new(meta.framing),
+        body: RequestBody::new(meta.framing, meta.expects_continue),
         upgrade: None,
         closes: false,
         started,
     };
-    let outcome = match exchange.prepare() {
+    match exchange.prepare() {
         Ok(decision) => exchange.forward(decision).await,
         Err(reply) => exchange.answer(reply).await,
-    };
-    let Exchange { head, record, connection, .. } = exchange;
-    record.finish(worker, connection, &head);
-    worker.give_head(head);
-    outcome
+    }
 }
 
 // === impl Exchange ===
@@ -115,29 +115,33 @@ impl Exchange<'_> {
     }
 
     async fn forward(&mut self, decision: Decision) -> Outcome {
-        let Decision { cluster, fallback, .. } = decision;
-        let mut target = (cluster, fallback);
-        target.0.note_request(self.started);
-        let mut exclude = None;
+        let Decision { mut cluster, mut fallback, .. } = decision;
+        cluster.note_request(self.started);
+        let mut earlier = Earlier::default();
         loop {
-            let lease = match self.acquire(&target.0, exclude).await {
+            let lease = match self.acquire(&cluster, &mut earlier).await {
                 Ok(lease) => lease,
-                Err(reply) => match target.1.take() {
+                Err(Failure::Unreachable(reply)) => match fallback.take() {
                     Some(baseline) => {
                         self.fall_back();
-                        target.0 = baseline;
-                        exclude = None;
+                        cluster = baseline;
+                        cluster.note_request(self.started);
+                        earlier = Earlier::default();
                         continue;
                     }
                     None => return self.answer(reply).await,
                 },
+                Err(Failure::Refused(reply)) => return self.answer(reply).await,
             };
             match self.attempt(lease).await {
                 Attempt::Ended(outcome) => return outcome,
                 Attempt::Failed(reply) => return self.answer(reply).await,
                 Attempt::Retry(reason, index) => {
                     self.note_retry(reason);
-                    exclude = Some(index);
+                    // A connection that went stale says nothing good about its neighbours in the pool, and nothing
+                    // bad about its endpoint.
+                    earlier.fresh = true;
+                    earlier.exclude = (reason == RetryReason::Reset).then_some(index);
                 }
             }
         }
@@ -155,26 +159,38 @@ impl Exchange<'_> {
 
     /// A connection of the cluster. A connection that cannot be made is tried again elsewhere, within the budget:
     /// nothing of the request has been sent yet.
-    async fn acquire(&mut self, cluster: &Rc<Cluster>, mut exclude: Option<usize>) -> Result<Lease, Reply> {
+    async fn acquire(&mut self, cluster: &Rc<Cluster>, earlier: &mut Earlier) -> Result<Lease, Failure> {
         loop {
-            let reuse = match (self.record.retries, self.is_replayable()) {
-                // A connection that went stale says nothing good about its neighbours in the pool.
-                (1.., _) => Reuse::Never,
-                (0, true) => Reuse::Replayable,
-                (0, false) => Reuse::Verified,
+            let reuse = match (earlier.fresh, self.is_replayable()) {
+                (true, _) => Reuse::Never,
+                (false, true) => Reuse::Replayable,
+                (false, false) => Reuse::Verified,
             };
-            match cluster.acquire(self.worker.recent(), exclude, reuse).await {
+            let connect_timeout = self.connect_timeout()?;
+            let how = Acquire { exclude: earlier.exclude, reuse, connect_timeout };
+            match cluster.acquire(self.worker.recent(), how).await {
                 Ok(lease) => return Ok(lease),
                 Err(ConnectFailure::Refused(refused)) => return Err(self.refused(refused)),
                 Err(ConnectFailure::Endpoint(index, error)) => {
                     self.record.upstream = cluster.endpoint(index).map(|endpoint| endpoint.addr);
-                    if !self.may_retry(cluster) {
-                        return Err(self.unreachable(&error));
+                    // The same endpoint once more would only make the client wait longer.
+                    if cluster.len() < 2 || !self.may_retry(cluster) {
+                        return Err(Failure::Unreachable(self.unreachable(&error)));
                     }
                     self.note_retry(RetryReason::Connect);
-                    exclude = Some(index);
+                    earlier.exclude = Some(index);
                 }
             }
+        }
+    }
+
+    /// How long a connection may take: not longer than what is left of the whole request's time.
+    fn connect_timeout(&self) -> Result<Duration, Failure> {
+        let Params { timeouts, upstream, .. } = self.worker.params();
+        let Some(total) = timeouts.request else { return Ok(upstream.connect_timeout) };
+        match total.checked_sub(self.worker.now().saturating_duration_since(self.started)) {
+            Some(left) if !left.is_zero() => Ok(left.min(upstream.connect_timeout)),
+            _ => Err(Failure::Refused(Reply::new(504, Reason::RequestTimeout))),
         }
     }
 
@@ -183,13 +199,14 @@ impl Exchange<'_> {
             && cluster.try_retry(self.worker.now())
     }
 
-    fn refused(&self, refused: Refused) -> Reply {
-        let reason = match refused {
-            Refused::Breaker(_) => Reason::Overflow,
-            Refused::Empty if self.record.selection == SelectionLabel::Override => Reason::ForkUnavailable,
-            Refused::Empty => Reason::NoEndpoint,
-        };
-        Reply::new(503, reason)
+    fn refused(&self, refused: Refused) -> Failure {
+        match refused {
+            Refused::Breaker(_) => Failure::Refused(Reply::new(503, Reason::Overflow)),
+            Refused::Empty if self.record.selection == SelectionLabel::Override => {
+                Failure::Unreachable(Reply::new(503, Reason::ForkUnavailable))
+            }
+            Refused::Empty => Failure::Unreachable(Reply::new(503, Reason::NoEndpoint)),
+        }
     }
 
     fn unreachable(&self, error: &ConnectError) -> Reply {
@@ -213,7 +230,7 @@ impl Exchange<'_> {
             self.record.flags.insert(Flag::Reused);
         }
         self.body.encode_head(&self.head, self.upgrade.as_ref(), &mut lease.output);
-        let explanation = explain::explain(self.worker, self.connection, &self.record, lease.addr());
+        let explanation = explain::explain(&self.connection.origin, &self.record, lease.addr());
         let mut relay = Relay::new(self.worker, self.connection, &mut lease, &mut self.body, self.started)
             .with_request(&self.head, self.upgrade.as_ref(), self.closes)
             .with_explanation(explanation);
@@ -248,10 +265,11 @@ impl Exchange<'_> {
     /// What follows a failure: another try, an answer, or, once the client has seen a part of the response, its end.
     fn failed(&mut self, fault: Fault, lease: &Lease, summary: &Summary) -> Attempt {
         let (cluster, index) = (Rc::clone(lease.cluster()), lease.index());
-        self.note_fault(fault);
-        if fault.blames_upstream() && !(lease.reused && fault.is_unanswered()) {
+        let stale = lease.reused && fault.is_unanswered();
+        if fault.blames_upstream() && !stale {
             cluster.failed(index, self.worker.now());
         }
+        self.note_fault(fault, stale);
         if summary.committed {
             // What there is of the response is delivered, unless its end could be taken for a clean one.
             let cut = summary.delimited && fault != Fault::ClientGone;
@@ -260,8 +278,8 @@ impl Exchange<'_> {
         if fault.is_unanswered() {
             // Nothing of it was received for certain when the socket took nothing of it.
             let unsent = lease.sent == 0 && self.body.is_untouched();
-            if lease.reused && self.record.retries == 0 && (unsent || self.is_replayable()) {
-                return Attempt::Retry(RetryReason::Stale, usize::MAX);
+            if stale && self.record.retries == 0 && (unsent || self.is_replayable()) {
+                return Attempt::Retry(RetryReason::Stale, index);
             }
             if (unsent || self.is_replayable()) && self.may_retry(&cluster) {
                 return Attempt::Retry(RetryReason::Reset, index);
@@ -273,15 +291,18 @@ impl Exchange<'_> {
         }
     }
 
-    fn note_fault(&mut self, fault: Fault) {
+    fn note_fault(&mut self, fault: Fault, stale: bool) {
         let shard = self.worker.shard();
-        if fault.blames_upstream() {
+        if fault.is_cut() && !stale {
             shard.inc(Counter::UpstreamResets);
             self.record.flags.insert(Flag::UpstreamReset);
         }
         if fault == Fault::ClientGone {
             shard.inc(Counter::DownstreamAborts);
             self.record.flags.insert(Flag::DownstreamAbort);
+        }
+        if let Some(limit) = fault.limit() {
+            shard.inc(Counter::LimitsReached(limit));
         }
     }
 
@@ -292,13 +313,37 @@ impl Exchange<'_> {
         let closes = self.closes || self.head.version() == Version::Http10 || self.worker.is_draining();
         let then = if self.body.is_done() && !closes { Then::KeepAlive } else { Then::Close };
         let is_head = self.head.method().is("HEAD");
-        reply.encode(is_head, then, self.connection.output.writer());
+        let explanation = explain::explain(&self.connection.origin, &self.record, None);
+        reply.encode(is_head, then, explanation.as_deref(), self.connection.output.writer());
         match (self.connection.flush(self.worker).await, then) {
             (false, _) => Outcome::Abort,
             (true, Then::KeepAlive) => Outcome::KeepAlive,
             (true, Then::Close) => Outcome::Linger,
         }
     }
+}
+
+impl Drop for Exchange<'_> {
+    fn drop(&mut self) {
+        self.record.finish(self.worker, self.connection, &self.head);
+        self.worker.give_head(std::mem::take(&mut self.head));
+    }
+}
+
+/// What earlier tries of a request say about the next one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Earlier {
+    /// The endpoint that failed, which is tried again only if there is no other.
+    exclude: Option<usize>,
+    /// No kept connection is to be used any more.
+    fresh: bool,
+}
+
+/// Why there is no connection, with the answer that says so.
+enum Failure {
+    /// None of the endpoints can be reached: a fall-back may serve instead.
+    Unreachable(Reply),
+    Refused(Reply),
 }
 
 /// How one try ended.

@@ -4,25 +4,20 @@ use std::net::SocketAddr;
 
 use spurline_route::{BaselineReason, Explain, Query, Selection, select};
 
-use crate::{connection::Connection, record::Record, worker::Worker};
+use crate::{connection::Origin, record::Record};
 
 /// The response field that names the decision.
 pub(crate) const EXPLAIN_FIELD: &str = "x-spurline-explain";
 
-/// The decision in words, for requests that asked for it.
-pub(crate) fn explain(
-    worker: &Worker,
-    connection: &Connection,
-    record: &Record,
-    endpoint: Option<SocketAddr>,
-) -> Option<String> {
+/// The decision in words, for requests that asked for it, from the table that decided.
+pub(crate) fn explain(origin: &Origin, record: &Record, endpoint: Option<SocketAddr>) -> Option<String> {
+    let table = record.findings.table.as_ref()?;
     let extraction = record.findings.admission?.extraction;
-    let workload = connection.origin.binding.workload.as_ref().filter(|_| extraction.explain)?;
-    let table = worker.table();
+    let workload = origin.binding.workload.as_ref()?;
     let (key, strict) = (extraction.key.as_ref(), extraction.strict);
     let selection = match record.findings.baseline_reason {
         Some(BaselineReason::Unavailable) => Selection::Baseline(BaselineReason::Unavailable),
-        _ => select(&table, &Query { workload, port: connection.origin.port, key, strict }),
+        _ => select(table, &Query { workload, port: origin.port, key, strict }),
     };
     let explain = Explain {
         workload,

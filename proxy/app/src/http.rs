@@ -26,14 +26,16 @@ enum Next {
     /// The client is gone, or the connection is closed for a reason of ours.
     Closed,
     Refuse(Reply),
-    Request(Box<Head>, h1::RequestHead),
+    Request(Head, h1::RequestHead),
 }
 
 /// Serves requests until the connection ends or becomes a tunnel.
 pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) -> Option<Box<tunnel::Start>> {
     loop {
         let mut started = None;
-        connection.deadline.set(worker.recent(), worker.params().timeouts.idle);
+        let timeouts = &worker.params().timeouts;
+        let idle = if worker.closes_idle() { Some(timeouts.client_fin) } else { timeouts.idle };
+        connection.deadline.set(worker.recent(), idle);
         let next = poll_fn(|cx| poll_next(worker, connection, &mut started, cx)).await;
         let started = started.unwrap_or_else(|| worker.recent());
         let (head, meta) = match next {
@@ -105,13 +107,21 @@ fn poll_next(
                 worker.shard().inc(Counter::LimitsReached(Limit::Connections));
                 return Poll::Ready(Next::Closed);
             }
-            Some(Signal::Changed) => continue,
+            Some(Signal::Changed) => {
+                // A client that has only just connected did so to send something.
+                if worker.closes_idle() && connection.received == 0 {
+                    connection.deadline.set(worker.recent(), Some(params.timeouts.client_fin));
+                }
+                continue;
+            }
             None => {}
         }
         match connection.poll_fill(cx) {
             Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Closed),
             Poll::Ready(Ok(_)) => {}
-            Poll::Pending if connection.input.is_empty() && worker.closes_idle() => {
+            Poll::Pending
+                if connection.input.is_empty() && connection.received > 0 && worker.closes_idle() =>
+            {
                 drained(worker);
                 return Poll::Ready(Next::Closed);
             }
@@ -124,7 +134,7 @@ fn poll_next(
 fn read_head(
     worker: &Worker,
     connection: &mut Connection,
-) -> Result<Option<(Box<Head>, h1::RequestHead)>, spurline_http::Error> {
+) -> Result<Option<(Head, h1::RequestHead)>, spurline_http::Error> {
     let mut head = worker.take_head();
     match h1::read_request(connection.input.data(), &worker.params().http, &mut head) {
         Ok(Some(meta)) => {
@@ -140,10 +150,12 @@ fn read_head(
 
 /// Answers what could not be read as a request. Where the next one would start is not known, so the connection ends.
 async fn refuse(worker: &Worker, connection: &mut Connection, started: Instant, reply: Reply) {
-    let mut record = Record::new(started, connection);
+    let mut record = Record::new(started);
     record.reply(reply);
-    reply.encode(false, Then::Close, connection.output.writer());
+    reply.encode(false, Then::Close, None, connection.output.writer());
     let flushed = connection.flush(worker).await;
+    // What could not be read is not read on.
+    connection.input.clear();
     record.finish(worker, connection, &Head::default());
     if flushed {
         connection.linger(worker).await;

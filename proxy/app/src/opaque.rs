@@ -1,21 +1,103 @@
-//! Connections that are not HTTP: passed through to the baseline, byte for byte.
+//! Connections that are not HTTP: passed through to the baseline, byte for byte. And those of which it is not known yet.
 
-use spurline_telemetry::metrics::{Counter, RetryReason, TunnelKind};
+use std::{
+    future::poll_fn,
+    task::{Context, Poll, ready},
+};
+
+use spurline_net::{Detection, detect};
+use spurline_telemetry::metrics::{Counter, Refusal, RetryReason, TunnelKind};
 
 use crate::{
     connection::Connection,
+    deadline::Signal,
     tunnel::Start,
-    upstream::{ConnectFailure, Reuse},
+    upstream::{Acquire, ConnectFailure, Lease, Reuse},
     worker::Worker,
 };
 
-/// Finds an endpoint of the baseline for the connection. One that cannot be reached is tried elsewhere; `None`: none
-/// can, and the connection ends.
+/// Finds an endpoint of the baseline for the connection. `None`: there is none, and the connection ends.
 pub(crate) async fn open(worker: &Worker, connection: &Connection) -> Option<Box<Start>> {
+    connect(worker, connection).await.map(|lease| start(worker, lease))
+}
+
+fn start(worker: &Worker, lease: Lease) -> Box<Start> {
+    worker.shard().inc(Counter::Tunnels(TunnelKind::Tcp));
+    Box::new(Start { lease, watched: None })
+}
+
+/// Who speaks first on a connection whose client has not said enough.
+pub(crate) enum First {
+    /// The client, and it is HTTP.
+    Client,
+    /// The server, or the client in another protocol.
+    Server(Box<Start>),
+    Nobody,
+}
+
+/// Connects to the baseline and waits for either side, so that neither a protocol in which the server speaks first has to
+/// wait any longer, nor a client that connected early loses the steering of its requests.
+pub(crate) async fn listen_to_both(worker: &Worker, connection: &mut Connection) -> First {
+    let Some(mut lease) = connect(worker, connection).await else { return First::Nobody };
+    let timeouts = &worker.params().timeouts;
+    // What has arrived may be the whole first message of something else, which is not held back for long.
+    let wait = if connection.input.is_empty() { timeouts.tunnel_idle } else { Some(timeouts.detect) };
+    connection.deadline.set(worker.recent(), wait);
+    let first = poll_fn(|cx| poll_first(worker, connection, &mut lease, cx)).await;
+    match first {
+        Heard::Client => First::Client,
+        Heard::Server => First::Server(start(worker, lease)),
+        Heard::Nobody => First::Nobody,
+    }
+}
+
+enum Heard {
+    Client,
+    Server,
+    Nobody,
+}
+
+fn poll_first(
+    worker: &Worker,
+    connection: &mut Connection,
+    lease: &mut Lease,
+    cx: &mut Context<'_>,
+) -> Poll<Heard> {
+    loop {
+        match detect(connection.input.data()) {
+            Detection::Http1 => return Poll::Ready(Heard::Client),
+            Detection::Http2 | Detection::Tls | Detection::Opaque => return Poll::Ready(Heard::Server),
+            Detection::NeedMore => {}
+        }
+        // A server that ends the connection has said what it had to say; the tunnel passes that on.
+        if lease.poll_fill(cx).is_ready() {
+            return Poll::Ready(Heard::Server);
+        }
+        match connection.deadline.poll_signal(cx) {
+            Some(Signal::Expired) if connection.input.is_empty() => return Poll::Ready(Heard::Nobody),
+            Some(Signal::Expired) => return Poll::Ready(Heard::Server),
+            Some(Signal::Evicted) => return Poll::Ready(Heard::Nobody),
+            Some(Signal::Changed) => continue,
+            None => {}
+        }
+        match ready!(connection.poll_fill(cx)) {
+            Ok(0) => return Poll::Ready(Heard::Server),
+            Ok(_) => connection.deadline.set(worker.recent(), Some(worker.params().timeouts.detect)),
+            Err(_) => return Poll::Ready(Heard::Nobody),
+        }
+    }
+}
+
+/// A connection to an endpoint of the baseline. One that cannot be reached is tried elsewhere; `None`: none can.
+async fn connect(worker: &Worker, connection: &Connection) -> Option<Lease> {
     let Some(cluster) = worker.baseline(&connection.origin) else {
         tracing::debug!(peer = %connection.origin.peer, "Connection without an endpoint closed");
         return None;
     };
+    if cluster.is_own() {
+        worker.shard().inc(Counter::ConnectionsRefused(Refusal::Loop));
+        return None;
+    }
     cluster.note_request(worker.now());
     connection.deadline.set_idle(None);
     connection.deadline.set(worker.recent(), None);
@@ -27,11 +109,12 @@ pub(crate) async fn open(worker: &Worker, connection: &Connection) -> Option<Box
             }
             worker.shard().inc(Counter::Retries(RetryReason::Connect));
         }
-        match cluster.acquire(worker.recent(), exclude, Reuse::Never).await {
+        let connect_timeout = worker.params().upstream.connect_timeout;
+        let how = Acquire { exclude, reuse: Reuse::Never, connect_timeout };
+        match cluster.acquire(worker.recent(), how).await {
             Ok(lease) => {
                 cluster.succeeded(lease.index());
-                worker.shard().inc(Counter::Tunnels(TunnelKind::Tcp));
-                return Some(Box::new(Start { lease, watched: None }));
+                return Some(lease);
             }
             Err(ConnectFailure::Endpoint(index, error)) => {
                 let upstream = cluster.endpoint(index).map(|endpoint| endpoint.addr);

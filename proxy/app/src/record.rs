@@ -23,9 +23,6 @@ pub(crate) struct Record {
     pub(crate) upstream: Option<SocketAddr>,
     pub(crate) retries: u32,
     pub(crate) flags: Flags,
-    /// The connection's counts when the request began.
-    received: u64,
-    sent: u64,
     pub(crate) upstream_received: u64,
     pub(crate) upstream_sent: u64,
 }
@@ -33,7 +30,7 @@ pub(crate) struct Record {
 // === impl Record ===
 
 impl Record {
-    pub(crate) fn new(started: Instant, connection: &Connection) -> Self {
+    pub(crate) fn new(started: Instant) -> Self {
         Self {
             started,
             selection: SelectionLabel::Local,
@@ -43,9 +40,6 @@ impl Record {
             upstream: None,
             retries: 0,
             flags: Flags::default(),
-            // The head was read before; what is left of the input belongs to the body or the next request.
-            received: connection.received,
-            sent: connection.sent,
             upstream_received: 0,
             upstream_sent: 0,
         }
@@ -58,11 +52,10 @@ impl Record {
     }
 
     /// Counts the request and writes its line of the access log.
-    pub(crate) fn finish(mut self, worker: &Worker, connection: &Connection, head: &Head) {
+    pub(crate) fn finish(&mut self, worker: &Worker, connection: &mut Connection, head: &Head) {
         let micros = u64::try_from(worker.now().saturating_duration_since(self.started).as_micros())
             .unwrap_or(u64::MAX);
-        let (received, sent) =
-            (connection.received - self.received + head.bytes() as u64, connection.sent - self.sent);
+        let (received, sent) = connection.settle();
         let shard = worker.shard();
         shard.inc(Counter::Requests(self.selection, StatusClass::of(self.status)));
         if let Some(reason) = self.reason {

@@ -163,11 +163,11 @@ impl<'a> Relay<'a> {
     fn waiting(&self) -> Waiting {
         if !self.connection.output.is_empty() {
             Waiting::DownstreamWritable
-        } else if self.connection.fin && self.body.is_done() {
+        } else if self.connection.fin && self.body.is_done() && self.connection.input.is_empty() {
             Waiting::ClientFin
         } else if !self.lease.output.is_empty() && !self.unwritable {
             Waiting::UpstreamWritable
-        } else if !self.body.is_done() && self.response.state == State::Head {
+        } else if !self.body.is_done() && !self.body.awaits_continue() && self.response.state == State::Head {
             Waiting::RequestBody
         } else if self.response.state == State::Head {
             Waiting::ResponseHead
@@ -180,8 +180,10 @@ impl<'a> Relay<'a> {
     /// something has moved.
     fn set_deadline(&mut self, moved: bool) {
         let waiting = self.waiting();
-        // A client that has ended its stream does not get more time by our moving bytes towards it.
-        if self.waiting == Some(waiting) && (!moved || waiting == Waiting::ClientFin) {
+        // A client that has ended its stream does not get more time by our moving bytes towards it, nor an upstream by
+        // sending its head bit by bit.
+        let fixed = matches!(waiting, Waiting::ClientFin | Waiting::ResponseHead);
+        if self.waiting == Some(waiting) && (!moved || fixed) {
             return;
         }
         self.waiting = Some(waiting);

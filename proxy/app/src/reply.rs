@@ -2,6 +2,8 @@
 
 use spurline_telemetry::metrics::Reason;
 
+use crate::explain::EXPLAIN_FIELD;
+
 /// The response field that says why the proxy answered.
 pub(crate) const REASON_FIELD: &str = "x-spurline-reason";
 
@@ -45,7 +47,7 @@ impl Reply {
     }
 
     /// Writes the whole response. A response to HEAD has no content.
-    pub(crate) fn encode(self, is_head: bool, then: Then, out: &mut Vec<u8>) {
+    pub(crate) fn encode(self, is_head: bool, then: Then, explanation: Option<&str>, out: &mut Vec<u8>) {
         let Self { status, reason } = self;
         let content = [reason.label(), "\n"].concat();
         let fields = match status {
@@ -61,6 +63,11 @@ impl Reply {
             out.extend_from_slice(part.as_bytes());
         }
         out.extend_from_slice(number.format(content.len()).as_bytes());
+        if let Some(explanation) = explanation {
+            for part in ["\r\n", EXPLAIN_FIELD, ": ", explanation] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        }
         out.extend_from_slice(match then {
             Then::Close => b"\r\nconnection: close\r\n\r\n".as_slice(),
             Then::KeepAlive => b"\r\n\r\n",
@@ -125,7 +132,7 @@ mod tests {
 
     fn encoded(reply: Reply, is_head: bool, then: Then) -> String {
         let mut out = Vec::new();
-        reply.encode(is_head, then, &mut out);
+        reply.encode(is_head, then, None, &mut out);
         String::from_utf8(out).unwrap()
     }
 

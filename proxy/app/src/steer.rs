@@ -2,13 +2,14 @@
 
 use std::{
     rc::Rc,
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use spurline_http::{Head, Name};
 use spurline_route::{
-    Admission, BaselineReason, Carrier, Edit, Edits, MemberCarrier, Query, RejectReason, Request, Selection,
-    Trust, select,
+    Admission, BaselineReason, Carrier, Edit, Edits, MemberCarrier, Query, RejectReason, Request, RouteTable,
+    Selection, Trust, select,
 };
 use spurline_telemetry::metrics::{CarrierLabel, Counter, Reason, SelectionLabel};
 
@@ -30,11 +31,13 @@ pub(crate) struct Decision {
 }
 
 /// What was read from the request, whatever was decided.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) admission: Option<Admission>,
     pub(crate) baseline_reason: Option<BaselineReason>,
     pub(crate) baggage_full: bool,
+    /// The table that decided, kept only for a request that asks for an explanation.
+    pub(crate) table: Option<Arc<RouteTable>>,
 }
 
 /// Decides where the request goes and edits its head accordingly.
@@ -55,6 +58,9 @@ pub(crate) fn steer(
     let decision = decide(worker, origin, &admission, findings)?;
     findings.baggage_full = apply(worker, &edits, head)?;
     guard_against_loops(origin, &decision, head)?;
+    if decision.cluster.is_own() {
+        return Err(Reply::new(508, Reason::LoopDetected));
+    }
     Ok(decision)
 }
 
@@ -78,6 +84,12 @@ fn read(worker: &Worker, origin: &Origin, head: &Head) -> (Admission, Edits) {
     if edits.outcome.stripped > 0 {
         shard.inc(Counter::KeysStripped);
     }
+    if edits.outcome.key_lost {
+        shard.inc(Counter::KeysLost);
+    }
+    if admission.refused.is_some() {
+        shard.inc(Counter::TokensRefused);
+    }
     (admission, edits)
 }
 
@@ -89,6 +101,14 @@ fn decide(
 ) -> Result<Decision, Reply> {
     let binding = &origin.binding;
     let extraction = &admission.extraction;
+    if extraction.explain {
+        findings.table = Some(Arc::clone(&worker.table()));
+    }
+    if extraction.strict && extraction.key.is_none() && extraction.malformed > 0 {
+        // Some key was meant, and what it would have selected nobody can tell.
+        worker.shard().inc(Counter::KeyUnknown);
+        return Err(refusal(RejectReason::UnknownKey));
+    }
     let mut baseline = |reason| {
         findings.baseline_reason = Some(reason);
         let cluster = worker.baseline(origin).ok_or_else(|| Reply::new(503, Reason::NoEndpoint))?;

@@ -60,8 +60,10 @@ async fn removed(worker: &Worker, deadline: &Deadline, origin: &Origin, watched:
         (Some(key), Some(workload)) => worker.table().find(workload, key).is_some(),
         _ => true,
     };
-    let mut leaving = false;
-    deadline.set(worker.recent(), None);
+    // The override may have gone while the upgrade was under way.
+    let mut leaving = !is_there();
+    let grace = worker.params().timeouts.tunnel_grace;
+    deadline.set(worker.recent(), leaving.then_some(grace));
     poll_fn(|cx| {
         loop {
             match deadline.poll_signal(cx) {
@@ -70,7 +72,6 @@ async fn removed(worker: &Worker, deadline: &Deadline, origin: &Origin, watched:
                     let gone = !is_there();
                     if gone != leaving {
                         leaving = gone;
-                        let grace = worker.params().timeouts.tunnel_grace;
                         deadline.set(worker.recent(), gone.then_some(grace));
                     }
                 }

@@ -9,6 +9,7 @@ pub(crate) mod policy;
 use std::{
     cell::RefCell,
     collections::HashMap,
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -20,7 +21,7 @@ use spurline_telemetry::metrics::Shard;
 
 use crate::params::UpstreamParams;
 
-pub(crate) use cluster::{Cluster, ConnectFailure, Refused, Reuse};
+pub(crate) use cluster::{Acquire, Cluster, ConnectFailure, Refused, Reuse};
 pub(crate) use lease::Lease;
 
 /// A cluster that nobody has used for this long is forgotten, with what is known of its endpoints.
@@ -32,14 +33,16 @@ const CLUSTER_IDLE: Duration = Duration::from_secs(60);
 pub(crate) struct Upstreams {
     clusters: RefCell<HashMap<Arc<[Endpoint]>, Rc<Cluster>, RandomState>>,
     params: UpstreamParams,
+    /// Where this process itself listens.
+    listeners: Box<[SocketAddr]>,
     shard: Rc<Shard>,
 }
 
 // === impl Upstreams ===
 
 impl Upstreams {
-    pub(crate) fn new(params: UpstreamParams, shard: Rc<Shard>) -> Self {
-        Self { clusters: RefCell::default(), params, shard }
+    pub(crate) fn new(params: UpstreamParams, listeners: Box<[SocketAddr]>, shard: Rc<Shard>) -> Self {
+        Self { clusters: RefCell::default(), params, listeners, shard }
     }
 
     /// The cluster of these endpoints.
@@ -52,9 +55,19 @@ impl Upstreams {
             .iter()
             .map(|endpoint| clusters.values().find_map(|other| other.health(*endpoint)).unwrap_or_default())
             .collect::<Vec<_>>();
-        let cluster = Rc::new(Cluster::new(endpoints, health, self.params, Rc::clone(&self.shard)));
+        let own = endpoints.iter().any(|endpoint| self.is_own(*endpoint));
+        let cluster = Rc::new(Cluster::new(endpoints, health, own, self.params, Rc::clone(&self.shard)));
         clusters.insert(Arc::clone(endpoints), Rc::clone(&cluster));
         cluster
+    }
+
+    /// Whether what is sent to the endpoint comes back to this process.
+    fn is_own(&self, endpoint: Endpoint) -> bool {
+        let addr = endpoint.addr;
+        self.listeners.iter().any(|own| {
+            let same = own.ip() == addr.ip() || (own.ip().is_unspecified() && addr.ip().is_loopback());
+            same && own.port() == addr.port()
+        })
     }
 
     /// Closes connections that have been idle too long or that their peer has closed, and forgets unused clusters.

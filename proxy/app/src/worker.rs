@@ -20,7 +20,7 @@ use spurline_net::{
 use spurline_route::{RouteTable, Verifier};
 use spurline_telemetry::{
     access::AccessLog,
-    metrics::{Counter, Gauge, Refusal, Shard},
+    metrics::{Counter, Gauge, ListenerKind, Refusal, Shard},
 };
 use tokio::sync::mpsc;
 
@@ -75,8 +75,7 @@ pub(crate) struct Worker {
     load: Arc<AtomicUsize>,
     connections: Cell<usize>,
     closes_idle: Cell<bool>,
-    #[expect(clippy::vec_box, reason = "heads are handed out and taken back in their boxes")]
-    heads: RefCell<Vec<Box<Head>>>,
+    heads: RefCell<Vec<Head>>,
     /// Tunnels that want to know of a new route table, and the generation they know.
     watchers: Cell<isize>,
     generation: Cell<u64>,
@@ -105,7 +104,7 @@ pub(crate) fn run(seed: Seed, incoming: mpsc::Receiver<Arrival>) -> std::io::Res
 
 async fn serve(worker: Rc<Worker>, mut incoming: mpsc::Receiver<Arrival>) {
     let swept = Rc::clone(&worker);
-    let sweep = tokio::task::spawn_local(Rc::clone(&worker.deadlines).sweep(move |now| swept.sweep(now)));
+    let mut sweep = tokio::task::spawn_local(Rc::clone(&worker.deadlines).sweep(move |now| swept.sweep(now)));
     let drained = tokio::task::spawn_local(Rc::clone(&worker).close_idle());
     let accept = async {
         while let Some(arrival) = incoming.recv().await {
@@ -113,9 +112,11 @@ async fn serve(worker: Rc<Worker>, mut incoming: mpsc::Receiver<Arrival>) {
         }
         std::future::pending::<()>().await;
     };
+    // Without the sweep there are no deadlines; it ends only in a panic, and then so does the worker.
     tokio::select! {
         () = accept => {}
         () = worker.drain.forced() => {}
+        ended = &mut sweep => tracing::error!(?ended, "Sweep of deadlines ended"),
     }
     sweep.abort();
     drained.abort();
@@ -127,8 +128,10 @@ impl Worker {
     fn new(seed: Seed) -> Self {
         let Seed { params, bindings, shard, table, verifier, access, drain, load } = seed;
         let shard = Rc::new(shard);
+        let explicit = bindings.iter().filter(|binding| binding.kind == ListenerKind::Explicit);
+        let listeners = explicit.map(|binding| binding.listen).collect();
         Self {
-            upstreams: Upstreams::new(params.upstream, Rc::clone(&shard)),
+            upstreams: Upstreams::new(params.upstream, listeners, Rc::clone(&shard)),
             params,
             bindings,
             shard,
@@ -263,13 +266,13 @@ impl Worker {
     }
 
     /// An empty head, with the memory of an earlier one.
-    pub(crate) fn take_head(&self) -> Box<Head> {
+    pub(crate) fn take_head(&self) -> Head {
         self.heads.borrow_mut().pop().unwrap_or_default()
     }
 
-    pub(crate) fn give_head(&self, mut head: Box<Head>) {
+    pub(crate) fn give_head(&self, mut head: Head) {
         let mut heads = self.heads.borrow_mut();
-        if heads.len() < HEADS_MAX && head.bytes() <= HEAD_BYTES_KEPT {
+        if heads.len() < HEADS_MAX && (1..=HEAD_BYTES_KEPT).contains(&head.bytes()) {
             head.clear();
             heads.push(head);
         }

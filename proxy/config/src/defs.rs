@@ -170,8 +170,6 @@ settings! {
             "Older member names that are read too, after baggage_member.";
         OnConflict = "on_conflict": Kind::Choice(&["first", "reject"]), "first",
             "When carriers hold different keys: the first in reading order wins, or the request is answered with 400.";
-        OwnKey = "own_key": Kind::Text("1 to 64 of A-Z a-z 0-9 . _ -"), "",
-            "Routing key of the fork this proxy belongs to; requests without a key get it.";
         GatewayKeyOrder = "gateway_key_order": Kind::List("host, query, cookie"), "host,query,cookie",
             "Carriers that listeners with role=gateway read after all others, in this order. Those not configured are skipped.";
         GatewayHostPattern = "gateway_host_pattern": Kind::Text("{key}.DOMAIN or {key}--*.DOMAIN"), "",
@@ -188,7 +186,7 @@ settings! {
     Limits {
         HeadBytesMax = "head_bytes_max": size(KIB, MIB), "16KiB",
             "Largest head of a message. Requests over it are answered with 431, responses over it with 502.";
-        FieldsMax = "fields_max": count(1, 1000), "100",
+        FieldsMax = "fields_max": count(1, 256), "100",
             "Most field lines in a head. Requests over it are answered with 431, responses over it with 502.";
         TargetBytesMax = "target_bytes_max": size(64, MIB), "8KiB",
             "Longest request target. Longer ones are answered with 414.";
@@ -196,12 +194,12 @@ settings! {
             "Chunk extensions in one body, which are never forwarded. Bodies over it are cut off.";
         TrailerBytesMax = "trailer_bytes_max": size(0, MIB), "8KiB",
             "Largest trailer section. Messages over it are cut off.";
-        TrailerFieldsMax = "trailer_fields_max": count(0, 1000), "32",
+        TrailerFieldsMax = "trailer_fields_max": count(0, 256), "32",
             "Most field lines in a trailer section. Messages over it are cut off.";
         InformationalMax = "informational_max": count(1, 1000), "16",
             "Most 1xx responses before the final one. An upstream that sends more is answered for with 502.";
         DrainBodyBytesMax = "drain_body_bytes_max": size(0, 64 * MIB), "64KiB",
-            "How much of a refused request's body is read so that its connection can be kept. Longer bodies cost the connection.";
+            "Most bytes that are read and thrown away of a client that still sends when its connection is closed, so that it gets the last response instead of a reset.";
         BufferBytes = "buffer_bytes": size(4 * KIB, MIB), "16KiB",
             "Size of a relay buffer, held only while bytes are in flight. Larger saves system calls on large bodies and costs memory per busy connection.";
         ConnectionsMax = "connections_max": count(0, 10_000_000), "0",
@@ -236,14 +234,14 @@ settings! {
     Upstream {
         UpstreamIdleMax = "upstream_idle_max": count(0, 100_000), "128",
             "Idle connections kept for each endpoint and worker; 0: none.";
-        UpstreamConnectionsMax = "upstream_connections_max": count(1, 10_000_000), "1024",
+        UpstreamConnectionsMax = "upstream_connections_max": count(1, 10_000_000), "10000",
             "Connections to one destination, over all its endpoints, for each worker. Requests that would need one more are answered with 503.";
         UpstreamPendingMax = "upstream_pending_max": count(1, 10_000_000), "1024",
             "Requests that wait for a connection to one destination, for each worker. More are answered with 503.";
         UpstreamRequestsMax = "upstream_requests_max": count(1, 10_000_000), "1024",
             "Requests in flight to one destination, for each worker. More are answered with 503.";
         RetriesMax = "retries_max": count(0, 10), "2",
-            "How often one request may be sent again, and only where that is safe; 0: never.";
+            "Most further tries of one request, made only where nothing can have been done twice; 0: none. Replacing a kept connection that turned out to be closed is not a retry in this sense.";
         RetryBudgetPercent = "retry_budget_percent": PERCENT, "20",
             "Retries as a share of recent requests. It keeps a failing destination from getting more load than a healthy one.";
         RetryMinPerSecond = "retry_min_per_second": count(0, 100_000), "10",
@@ -259,7 +257,7 @@ settings! {
     }
     Drain {
         DrainDelay = "drain_delay": Kind::Timeout { max: HOUR }, "5s",
-            "After SIGTERM, how long to go on as before while not ready, so that others learn to stay away.";
+            "How long connections are still accepted after the drain began, for clients learn late that this proxy is going. Responses announce the end of their connection from the start.";
         DrainTimeout = "drain_timeout": span(1, DAY), "25s",
             "After SIGTERM, when to cut what is still in flight; counted from the signal, so it must be longer than drain_delay and shorter than the grace period of the pod.";
     }

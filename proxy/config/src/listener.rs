@@ -71,12 +71,20 @@ impl Listener {
         let workload = fields.get("workload", parse_as::<Workload>);
         let port = fields.get("port", parse_port);
         let baseline = fields.get("baseline", parse_addrs);
-        let protocol = fields.get("protocol", Protocol::parse).unwrap_or(Protocol::Detect);
         let role = fields.get("role", Role::parse).unwrap_or(Role::Sidecar);
         let trust = fields.get("trust", parse_trust).unwrap_or(match role {
             Role::Sidecar => Trust::All,
             Role::Gateway => Trust::None,
         });
+        // What is passed through unread is neither stripped nor checked, so an edge does not guess.
+        let is_edge = role == Role::Gateway || trust != Trust::All;
+        let default = if is_edge { Protocol::Http } else { Protocol::Detect };
+        let protocol = fields.get("protocol", Protocol::parse).unwrap_or(default);
+        if is_edge && protocol == Protocol::Detect {
+            let reason = "protocol=detect would let untrusted connections through unread; allowed with role=gateway or \
+                          trust=signed|none: http, tcp";
+            fields.reasons.push(reason.to_owned());
+        }
         fields.require("name");
         fields.require("listen");
         if protocol != Protocol::Tcp {

@@ -5,8 +5,8 @@ mod values;
 use std::{net::SocketAddr, path::PathBuf};
 
 use spurline_route::{
-    CarrierConfig, CarrierError, Extractor, GatewayCarrier, GatewayCarriers, HostPattern, OnConflict,
-    RoutingKey, Trust, Workload,
+    CarrierConfig, CarrierError, Extractor, GatewayCarrier, GatewayCarriers, HostPattern, OnConflict, Trust,
+    Workload,
 };
 
 use self::values::Values;
@@ -100,8 +100,7 @@ fn carriers(values: &mut Values<'_>) -> CarrierConfig {
             Some("reject") => OnConflict::Reject,
             _ => OnConflict::FirstWins,
         },
-        own_key: values
-            .parsed(Id::OwnKey, |text| RoutingKey::parse(text.as_bytes()).map_err(|error| error.to_string())),
+        own_key: None,
     };
     // The route crate knows the rules; here only the setting is named that breaks one.
     if let Err(error) = Extractor::new(config.clone()) {

@@ -117,7 +117,6 @@ fn carriers_are_configurable_and_unset_gateway_carriers_are_skipped() {
         "--routing-headers=x-key,x-other",
         "--legacy-members=",
         "--on-conflict=reject",
-        "--own-key=k1",
         "--gateway-key-order=cookie,host,query",
         "--gateway-host-pattern={key}--*.preview.example.com",
         "--gateway-cookie=key",
@@ -126,7 +125,7 @@ fn carriers_are_configurable_and_unset_gateway_carriers_are_skipped() {
     assert_eq!(config.carriers.custom_headers, ["x-key", "x-other"]);
     assert_eq!(config.carriers.legacy_members, [""; 0]);
     assert_eq!(config.carriers.on_conflict, OnConflict::Reject);
-    assert_eq!(config.carriers.own_key.unwrap().as_str(), "k1");
+    assert_eq!(config.carriers.own_key, None);
     assert_eq!(config.carriers.gateway.order, [GatewayCarrier::Cookie, GatewayCarrier::Host]);
 }
 
@@ -155,7 +154,7 @@ fn every_mistake_of_every_source_is_told_at_once_with_its_place() {
              digits, such as 127.0.0.1:8080 or [::1]:8080, workload is missing; allowed: \
              name=NAME,listen=ADDRESS:PORT,workload=NAMESPACE/KIND/NAME,port=PORT,baseline=ADDRESS:PORT+...,\
              protocol=detect|http|tcp,role=sidecar|gateway,trust=all|signed|none",
-            "fields_max (env SPURLINE_FIELDS_MAX): value \"0\": too small; allowed: 1 to 1000",
+            "fields_max (env SPURLINE_FIELDS_MAX): value \"0\": too small; allowed: 1 to 256",
             "buffer_bytes (settings.yaml:4): value \"16KB\": not a size; allowed: 4KiB to 1MiB (16384, 16KiB, 1MiB)",
             "head_timeout (flag --head-timeout): value \"5x\": not a duration; allowed: 0 (no limit) to 24h (250ms, \
              10s, 5m, 1h)",
@@ -191,8 +190,12 @@ fn rules_between_settings_are_checked() {
         (vec!["--target-bytes-max=32KiB"], "target_bytes_max (flag --target-bytes-max)"),
         (vec!["--signed-keys-file=keys.yaml"], "signed_keys_audience (default)"),
         (vec!["--routing-headers=host"], "routing_headers (flag --routing-headers)"),
+        (
+            vec!["--listener=name=a,listen=127.0.0.1:1,workload=n/Deployment/a,role=gateway,protocol=detect"],
+            "listener (flag --listener)",
+        ),
+        (vec!["--fields-max=257"], "fields_max (flag --fields-max)"),
         (vec!["--baggage-member=A B"], "baggage_member (flag --baggage-member)"),
-        (vec!["--own-key=a/b"], "own_key (flag --own-key)"),
         (vec!["--gateway-key-order=header"], "gateway_key_order (flag --gateway-key-order)"),
         (vec!["--listener", listener, "--listener", listener], "listener: two are named \"a\""),
         (

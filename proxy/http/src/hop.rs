@@ -1,4 +1,4 @@
-use crate::{Error, Head, Name, ascii, head::bit};
+use crate::{Error, Head, Name, Start, ascii, head::bit};
 
 /// More options than this in one message are an attack on whoever matches them against fields.
 const CONNECTION_OPTIONS_MAX: usize = 32;
@@ -32,6 +32,7 @@ pub fn connection_options(
         return Ok(options);
     }
     let mut count = 0;
+    let is_response = matches!(head.start(), Start::Response(_));
     let Head { fields, block, .. } = head;
     for at in 0..fields.len() {
         let Some(field) = fields.get(at).filter(|field| field.known == Name::Connection && !field.removed)
@@ -48,6 +49,8 @@ pub fn connection_options(
                 _ if option.eq_ignore_ascii_case(b"keep-alive") => options.keep_alive = true,
                 _ if option.eq_ignore_ascii_case(b"upgrade") => options.upgrade = true,
                 // Gone or written anew in any case; not removed yet, for they are still being read.
+                // It goes anyway, and what the encoder writes is ours; some servers do nominate it.
+                _ if is_response && option.eq_ignore_ascii_case(b"transfer-encoding") => {}
                 _ if [b"connection".as_slice(), b"te"].iter().any(|n| option.eq_ignore_ascii_case(n)) => {}
                 _ if !may_nominate(option) || is_protected(option) => return Err(Error::ConnectionOption),
                 _ => {

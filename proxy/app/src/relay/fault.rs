@@ -1,5 +1,5 @@
 use spurline_http::Error;
-use spurline_telemetry::metrics::Reason;
+use spurline_telemetry::metrics::{Limit, Reason};
 
 use crate::reply::Reply;
 
@@ -52,6 +52,26 @@ impl Fault {
             | Self::Unanswered
             | Self::UpstreamGone => true,
             Self::BadRequest(_) | Self::BodyTimeout | Self::ClientGone | Self::RequestTimeout => false,
+        }
+    }
+
+    /// Whether the upstream broke off.
+    pub(crate) fn is_cut(self) -> bool {
+        matches!(self, Self::Unanswered | Self::UpstreamGone | Self::BadResponse(Error::Truncated))
+    }
+
+    /// The limit that was reached, if that is the reason.
+    pub(crate) fn limit(self) -> Option<Limit> {
+        match self {
+            Self::BadRequest(error) | Self::BadResponse(error) => match error {
+                Error::ChunkExtensions => Some(Limit::ChunkExtensionBytes),
+                Error::HeadTooLarge => Some(Limit::HeadBytes),
+                Error::TooManyFields => Some(Limit::Fields),
+                Error::TrailersTooLarge => Some(Limit::TrailerBytes),
+                _ => None,
+            },
+            Self::TooManyInterim => Some(Limit::Informational),
+            _ => None,
         }
     }
 

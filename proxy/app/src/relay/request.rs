@@ -14,6 +14,8 @@ pub(crate) struct RequestBody {
     framing: Framing,
     decoder: h1::BodyDecoder,
     trailers: Head,
+    /// The client waits for an interim response before it sends any of it.
+    awaits_continue: bool,
     /// Trailers are read and not passed on.
     discards_trailers: bool,
     /// All of it has been read and passed on.
@@ -25,11 +27,12 @@ pub(crate) struct RequestBody {
 // === impl RequestBody ===
 
 impl RequestBody {
-    pub(crate) fn new(framing: Framing) -> Self {
+    pub(crate) fn new(framing: Framing, awaits_continue: bool) -> Self {
         Self {
             framing,
             decoder: h1::BodyDecoder::new(framing),
             trailers: Head::default(),
+            awaits_continue,
             discards_trailers: false,
             done: framing == Framing::None,
             untouched: true,
@@ -46,6 +49,16 @@ impl RequestBody {
 
     pub(crate) fn is_untouched(&self) -> bool {
         self.untouched
+    }
+
+    /// Whether nothing of the body can be expected before the upstream has answered.
+    pub(crate) fn awaits_continue(&self) -> bool {
+        self.awaits_continue && self.untouched
+    }
+
+    /// The client has been told to go on.
+    pub(crate) fn note_interim(&mut self) {
+        self.awaits_continue = false;
     }
 
     pub(crate) fn discard_trailers(&mut self) {

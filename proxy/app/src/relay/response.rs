@@ -18,7 +18,7 @@ use crate::{explain::EXPLAIN_FIELD, worker::Worker};
 pub(super) struct Response<'a> {
     pub(super) state: State,
     pub(super) explanation: Option<String>,
-    head: Box<Head>,
+    head: Head,
     request: Option<&'a Head>,
     upgrade: Option<&'a h1::Upgrade>,
     /// The client asked for the connection to be closed.
@@ -171,6 +171,7 @@ impl Relay<'_> {
     fn forward_interim(&mut self) -> Result<(), Fault> {
         let response = &mut self.response;
         response.interim += 1;
+        self.body.note_interim();
         if response.interim > self.worker.params().informational_max {
             return Err(Fault::TooManyInterim);
         }
@@ -199,6 +200,7 @@ impl Relay<'_> {
 
     fn forward_final(&mut self, framing: Framing) -> Result<(), Fault> {
         let draining = self.worker.is_draining();
+        let through = self.client_is_through();
         let response = &mut self.response;
         let head = &mut response.head;
         let options = connection_options(head, |_| false).map_err(Fault::BadResponse)?;
@@ -217,15 +219,17 @@ impl Relay<'_> {
         response.decoder = h1::BodyDecoder::new(framing);
         response.status = head.status();
         response.state = if framing == Framing::None { State::Done } else { State::Body };
-        response.keeps_downstream = response.is_delimited()
-            && !response.closes
-            && !draining
-            && self.body.is_done()
-            && !self.connection.fin;
+        response.keeps_downstream =
+            response.is_delimited() && !response.closes && !draining && self.body.is_done() && !through;
         let persistence = if response.keeps_downstream { Persistence::KeepAlive } else { Persistence::Close };
         self.note_status();
         self.encode(framing, persistence, None);
         Ok(())
+    }
+
+    /// Whether the client has ended its stream and every request that it sent before is served.
+    fn client_is_through(&self) -> bool {
+        self.connection.fin && self.connection.input.is_empty()
     }
 
     /// Statuses by which a server says that it cannot serve count against its endpoint.

@@ -26,6 +26,8 @@ pub(crate) struct Cluster {
     endpoints: Box<[EndpointState]>,
     policy: RefCell<Policy>,
     used_at: Cell<Instant>,
+    /// One of the endpoints is a listener of this process.
+    own: bool,
     params: UpstreamParams,
     pub(super) shard: Rc<Shard>,
 }
@@ -77,6 +79,7 @@ impl Cluster {
     pub(super) fn new(
         endpoints: &[Endpoint],
         health: Vec<Health>,
+        own: bool,
         params: UpstreamParams,
         shard: Rc<Shard>,
     ) -> Self {
@@ -86,8 +89,10 @@ impl Cluster {
             pending: Cell::new(0),
             idle: RefCell::default(),
         };
+        let outliers = Outliers::new(params.ejection, health);
+        shard.gauge_add(Gauge::Ejected, outliers.ejected() as u64);
         let policy = Policy {
-            outliers: Outliers::new(params.ejection, health),
+            outliers,
             breaker: Breaker::new(params.maxima),
             budget: RetryBudget::new(params.retry_budget_percent, params.retry_min_per_second, now),
             candidates: Vec::new(),
@@ -96,6 +101,7 @@ impl Cluster {
             endpoints: endpoints.iter().map(state).collect(),
             policy: RefCell::new(policy),
             used_at: Cell::new(now),
+            own,
             params,
             shard,
         }
@@ -104,6 +110,11 @@ impl Cluster {
     pub(super) fn health(&self, endpoint: Endpoint) -> Option<Health> {
         let index = self.endpoints.iter().position(|state| state.endpoint == endpoint)?;
         self.policy.borrow().outliers.health(index)
+    }
+
+    /// Whether what is sent to this cluster may come back to this process.
+    pub(crate) fn is_own(&self) -> bool {
+        self.own
     }
 
     pub(crate) fn endpoint(&self, index: usize) -> Option<Endpoint> {
@@ -129,14 +140,13 @@ impl Cluster {
         granted
     }
 
-    /// A connection to an endpoint, other than `exclude` if there is another: an idle one if `reuse` and there is
-    /// any, else a new one.
+    /// A connection to one of the endpoints: an idle one if there is any that may be used, else a new one.
     pub(crate) async fn acquire(
         self: &Rc<Self>,
         now: Instant,
-        exclude: Option<usize>,
-        reuse: Reuse,
+        how: Acquire,
     ) -> Result<Lease, ConnectFailure> {
+        let Acquire { exclude, reuse, connect_timeout } = how;
         let index = self.choose(now, exclude).ok_or(ConnectFailure::Refused(Refused::Empty))?;
         self.hold(Limit::Requests)?;
         let permit = Permit::new(Rc::clone(self), index);
@@ -145,20 +155,31 @@ impl Cluster {
             self.shard.inc(Counter::UpstreamReused);
             return Ok(Lease::new(stream, permit.connected(), true));
         }
-        self.connect(index, permit).await
+        self.connect(index, permit, connect_timeout).await
     }
 
-    async fn connect(self: &Rc<Self>, index: usize, permit: Permit) -> Result<Lease, ConnectFailure> {
+    async fn connect(
+        self: &Rc<Self>,
+        index: usize,
+        permit: Permit,
+        timeout: Duration,
+    ) -> Result<Lease, ConnectFailure> {
         let Some(endpoint) = self.endpoint(index) else {
             return Err(ConnectFailure::Refused(Refused::Empty));
         };
-        self.hold(Limit::Connections)?;
+        if let Err(refused) = self.hold(Limit::Connections) {
+            // Idle connections to other endpoints must not keep requests from this one.
+            if !self.close_one_idle() {
+                return Err(refused);
+            }
+            self.hold(Limit::Connections)?;
+        }
         // From here on the permit gives the connection back, connected or not.
         let permit = permit.connected();
         self.shard.gauge_add(Gauge::UpstreamConnectionsActive, 1);
         self.hold(Limit::Pending)?;
         let pending = Pending(self);
-        let connected = spurline_net::connect(endpoint.addr, self.params.connect_timeout).await;
+        let connected = spurline_net::connect(endpoint.addr, timeout).await;
         drop(pending);
         self.shard.inc(Counter::UpstreamConnects(match &connected {
             Ok(_) => ConnectResult::Ok,
@@ -222,6 +243,19 @@ impl Cluster {
         idle.push(Idle { stream, expires: now + timeout });
     }
 
+    /// Closes the idle connection of this cluster that was used longest ago on the endpoint that has most of them. False
+    /// when there is none.
+    fn close_one_idle(&self) -> bool {
+        let most = self.endpoints.iter().max_by_key(|state| state.idle.borrow().len());
+        let Some(mut idle) = most.map(|state| state.idle.borrow_mut()).filter(|idle| !idle.is_empty()) else {
+            return false;
+        };
+        drop(idle.remove(0));
+        self.shard.gauge_sub(Gauge::UpstreamIdle, 1);
+        self.close();
+        true
+    }
+
     /// Counts a connection that is gone.
     pub(super) fn close(&self) {
         self.shard.gauge_sub(Gauge::UpstreamConnectionsActive, 1);
@@ -243,9 +277,7 @@ impl Cluster {
 
     /// The endpoint answered.
     pub(crate) fn succeeded(&self, index: usize) {
-        if self.endpoints.len() > 1 {
-            self.policy.borrow_mut().outliers.success(index);
-        }
+        self.policy.borrow_mut().outliers.success(index);
     }
 
     /// The endpoint could not be reached, broke off before it answered, or answered that it cannot.
@@ -297,6 +329,15 @@ impl Drop for Cluster {
         let ejected = self.policy.borrow().outliers.ejected();
         self.shard.gauge_sub(Gauge::Ejected, ejected as u64);
     }
+}
+
+/// What kind of connection is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Acquire {
+    /// The endpoint of the try before: taken only when there is no other.
+    pub(crate) exclude: Option<usize>,
+    pub(crate) reuse: Reuse,
+    pub(crate) connect_timeout: Duration,
 }
 
 /// How far a connection from the pool is trusted.

@@ -32,6 +32,8 @@ pub(crate) struct Lease {
 pub(super) struct Permit {
     cluster: Rc<Cluster>,
     index: usize,
+    /// Whether a request is counted, which ends with the permit.
+    request: bool,
     /// Whether a connection is counted as well, which ends with the permit.
     connection: bool,
 }
@@ -86,9 +88,11 @@ impl Lease {
         }
     }
 
-    /// Takes the connection out for a tunnel; it stays counted until the returned guard is dropped.
+    /// Takes the connection out for a tunnel. It is no request any more, but stays counted as a connection until the
+    /// returned guard is dropped.
     pub(crate) fn into_tunnel(self) -> (TcpStream, Buffer, impl Sized) {
-        let Self { stream, input, permit, .. } = self;
+        let Self { stream, input, mut permit, .. } = self;
+        permit.end();
         (stream, input, permit)
     }
 }
@@ -98,7 +102,13 @@ impl Lease {
 impl Permit {
     pub(super) fn new(cluster: Rc<Cluster>, index: usize) -> Self {
         cluster.begin(index);
-        Self { cluster, index, connection: false }
+        Self { cluster, index, request: true, connection: false }
+    }
+
+    fn end(&mut self) {
+        if std::mem::take(&mut self.request) {
+            self.cluster.end(self.index);
+        }
     }
 
     /// From now on a connection is counted too.
@@ -113,6 +123,6 @@ impl Drop for Permit {
         if self.connection {
             self.cluster.close();
         }
-        self.cluster.end(self.index);
+        self.end();
     }
 }

@@ -107,6 +107,10 @@ families! {
         KeyUnknown = "spurline_key_unknown";
         /// Requests whose baggage had no room for the routing key; a header carries it alone.
         BaggageFull = "spurline_baggage_full";
+        /// Requests whose key no carrier could take, so that the next hop does not read it.
+        KeysLost = "spurline_keys_lost";
+        /// Requests with a signed key that did not count: forged, expired or for another audience.
+        TokensRefused = "spurline_tokens_refused";
         /// Requests from which untrusted carriers were removed.
         KeysStripped = "spurline_keys_stripped";
         /// Requests that the proxy answered itself.
@@ -135,7 +139,7 @@ families! {
         TableUpdates(result: TableUpdate) = "spurline_table_updates";
         /// Requests given up by the client before their response was complete.
         DownstreamAborts = "spurline_downstream_aborts";
-        /// Responses cut off by the upstream.
+        /// Upstream connections that broke off before or within a response; kept ones that were closed in time do not count.
         UpstreamResets = "spurline_upstream_resets";
         /// Connections ended during a drain.
         DrainedConnections(how: Closing) = "spurline_drained_connections";

@@ -34,9 +34,7 @@ labels! {
     Refusal {
         /// `connections_max` was reached
         Limit = "limit",
-        /// the proxy is draining
-        Drain = "drain",
-        /// the connection came from this proxy itself
+        /// its baseline is this proxy itself
         Loop = "loop",
         /// the original destination could not be read, or is the proxy's own address
         OriginalDestination = "orig-dst",
@@ -164,13 +162,11 @@ labels! {
         TargetBytes = "target-bytes",
         /// `chunk_extension_bytes_max`
         ChunkExtensionBytes = "chunk-extension-bytes",
-        /// `trailer_bytes_max`
+        /// `trailer_bytes_max` or `trailer_fields_max`
         TrailerBytes = "trailer-bytes",
-        /// `trailer_fields_max`
-        TrailerFields = "trailer-fields",
         /// `informational_max`
         Informational = "informational",
-        /// `drain_body_bytes_max`: the connection was closed instead of reading the rest of a refused body
+        /// `drain_body_bytes_max`: a closed connection was not read on
         DrainBodyBytes = "drain-body-bytes",
         /// `connections_max`
         Connections = "connections",
@@ -250,8 +246,6 @@ labels! {
         ExpectationFailed = "expectation-failed",
         /// an upgrade that is malformed or not supported (RFC 9110 §7.8)
         UpgradeRefused = "upgrade-refused",
-        /// a protocol that this listener does not serve
-        UnsupportedProtocol = "unsupported-protocol",
         /// the request passed through this proxy too often
         LoopDetected = "loop-detected",
         /// the head is larger than `head_bytes_max`
@@ -294,8 +288,6 @@ labels! {
         UpstreamMalformed = "upstream-malformed",
         /// the upstream's head, trailers or informational responses are over a limit
         UpstreamTooLarge = "upstream-too-large",
-        /// the proxy is draining
-        Draining = "draining",
         /// the proxy broke a promise of its own
         Internal = "internal",
     }
