@@ -3,7 +3,7 @@
 //! It runs on a thread and a runtime of its own, so that neither a slow scrape nor a busy worker disturbs the other.
 //! It serves no traffic, has no TLS and no passwords: it listens on loopback unless told otherwise, and who can reach
 //! the address may read everything and start a drain. Secrets are not shown. What a web page in the operator's own
-//! browser could do through it is refused, see [`browser`].
+//! browser could do through it is refused, see the module `browser`.
 
 mod browser;
 mod overrides;

@@ -63,7 +63,7 @@ struct Pause {
 // === impl Acceptor ===
 
 impl Acceptor {
-    /// Takes over `listeners`, which must be non-blocking ([`crate::listen`] makes them so).
+    /// Takes over `listeners`, which must be non-blocking ([`crate::listen()`] makes them so).
     ///
     /// `on_fault` is called for every failed `accept`; a log line is written once per pause only.
     /// Must be called within a tokio runtime, which then drives the listeners.

@@ -1,7 +1,7 @@
 //! Routing keys: their grammar, where they travel, and which endpoints they select.
 //!
 //! The crate answers four questions about one request: which key it holds ([`Extractor::extract`],
-//! [`Extractor::admit`]), where it goes ([`select`]), what must change in its head before it is forwarded
+//! [`Extractor::admit`]), where it goes ([`select()`]), what must change in its head before it is forwarded
 //! ([`Extractor::propagate`]), and why ([`Explain`]).
 //!
 //! It is pure: no sockets, no clock, no environment, no configuration files. Time and randomness are passed in,
