@@ -27,8 +27,6 @@ use crate::{
     worker::{self, Seed},
 };
 
-/// How long a tunnel to a fork goes on after the fork was removed.
-const TUNNEL_GRACE: Duration = Duration::from_secs(10);
 /// Longer than any process runs, and still a time that can be added to another.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// What a connection may need beside its own descriptor: one upstream.
@@ -97,7 +95,7 @@ pub(crate) fn params(config: &Config, workers: usize) -> Params {
             response: timeouts.response,
             request: timeouts.request,
             tunnel_idle: timeouts.tunnel_idle,
-            tunnel_grace: TUNNEL_GRACE,
+            tunnel_grace: timeouts.tunnel_grace,
         },
         upstream: UpstreamParams {
             connect_timeout: timeouts.connect,

@@ -45,6 +45,9 @@ pub(crate) async fn join(worker: &Rc<Worker>, connection: Connection, start: Sta
         Poll::Pending => cut.as_mut().poll(cx).map(|()| None),
     })
     .await;
+    if end.is_none() {
+        worker.shard().inc(Counter::TunnelsCut);
+    }
     let traffic = end.map_or_else(|| tunnel.traffic(), |TunnelEnd { traffic, .. }| traffic);
     let shard = worker.shard();
     shard.add(Counter::Bytes(Direction::DownstreamIn), traffic.to_upstream_bytes);

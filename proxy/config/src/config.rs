@@ -107,6 +107,8 @@ pub struct Timeouts {
     pub request: Option<Duration>,
     /// See `tunnel_idle_timeout`.
     pub tunnel_idle: Option<Duration>,
+    /// See `tunnel_grace`.
+    pub tunnel_grace: Duration,
     /// See `upstream_idle_timeout`.
     pub upstream_idle: Option<Duration>,
 }

@@ -228,6 +228,8 @@ settings! {
             "From a request's head to the end of its response, all tries together; then 504 or a cut-off body. Streams end by it too.";
         TunnelIdleTimeout = "tunnel_idle_timeout": TIMEOUT, "1h",
             "How long a tunnel may stay silent in both directions.";
+        TunnelGrace = "tunnel_grace": span(1, DAY), "10s",
+            "How long a tunnel to a fork goes on after the override that led to the fork was removed.";
         UpstreamIdleTimeout = "upstream_idle_timeout": TIMEOUT, "30s",
             "How long an upstream connection is kept without a request. Keep it below what the app allows, or requests meet closed connections and cost a retry.";
     }

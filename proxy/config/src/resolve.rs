@@ -181,6 +181,7 @@ fn timeouts(values: &mut Values<'_>) -> Timeouts {
         body_idle: values.timeout(Id::BodyIdleTimeout),
         response_idle: values.timeout(Id::ResponseIdleTimeout),
         client_fin: values.span(Id::ClientFinTimeout),
+        tunnel_grace: values.span(Id::TunnelGrace),
         connect: values.span(Id::ConnectTimeout),
         response: values.timeout(Id::ResponseTimeout),
         request: values.timeout(Id::RequestTimeout),

@@ -133,6 +133,8 @@ families! {
         LimitsReached(limit: Limit) = "spurline_limits_reached";
         /// Connections turned into tunnels.
         Tunnels(kind: TunnelKind) = "spurline_tunnels";
+        /// Tunnels closed because the override that led to their fork was removed.
+        TunnelsCut = "spurline_tunnels_cut";
         /// Bytes moved, heads and framing included.
         Bytes(direction: Direction) = "spurline_bytes";
         /// New route tables, by what became of them.
