@@ -70,6 +70,14 @@ impl Buffer {
         }
     }
 
+    /// Takes back what was appended beyond `len` bytes.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.bytes.truncate(self.start + len);
+        if self.is_empty() {
+            self.release();
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.start = self.bytes.len();
         self.release();
@@ -177,7 +185,10 @@ mod tests {
         let mut first = Buffer::default();
         first.writer().extend_from_slice(b"abc");
         let place = first.data().as_ptr();
-        first.consume(2);
+        first.consume(1);
+        first.truncate(2);
+        assert_eq!(first.data(), b"bc");
+        first.consume(1);
         assert_eq!(first.data(), b"c");
         first.consume(9);
         assert!(first.is_empty());

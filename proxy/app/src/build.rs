@@ -31,6 +31,8 @@ use crate::{
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// What a connection may need beside its own descriptor: one upstream.
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
+/// Listeners, event queues, files and the admin pages.
+const DESCRIPTORS_RESERVED: u64 = 128;
 
 /// One worker, as the acceptor sees it.
 #[derive(Debug)]
@@ -120,12 +122,12 @@ pub(crate) fn params(config: &Config, workers: usize) -> Params {
     }
 }
 
-/// Half of the connections that the descriptor limit allows for, so that upstream connections, the admin pages and
-/// the files of the process always find a descriptor.
+/// As many connections as the descriptor limit allows for together with their upstream connections, after what the
+/// process needs for itself.
 fn connections_by_descriptors() -> usize {
-    usize::try_from(spurline_net::descriptor_limit() / DESCRIPTORS_PER_CONNECTION)
-        .unwrap_or(usize::MAX)
-        .max(1)
+    let limit = spurline_net::descriptor_limit();
+    let shared = limit - DESCRIPTORS_RESERVED.min(limit / 4);
+    usize::try_from(shared / DESCRIPTORS_PER_CONNECTION).unwrap_or(usize::MAX).max(1)
 }
 
 /// One binding per listener, the one for redirected connections last.

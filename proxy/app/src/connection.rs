@@ -136,6 +136,13 @@ impl Connection {
         })
     }
 
+    /// Lets the end of this connection be a reset, so that a response cut short is not taken for a whole one.
+    pub(crate) fn reset_on_close(&self) {
+        if let Err(error) = spurline_net::set_linger_reset(&self.stream) {
+            tracing::debug!(%error, "Connection could not be set to reset");
+        }
+    }
+
     /// The bytes used and sent since the last call: those of one request. What has been read ahead is the next one's.
     pub(crate) fn settle(&mut self) -> (u64, u64) {
         let (used, sent) = (self.received - self.input.len() as u64, self.sent);

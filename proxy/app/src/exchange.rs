@@ -55,6 +55,8 @@ struct Exchange<'a> {
     upgrade: Option<h1::Upgrade>,
     /// The client asked to close after this request, or cannot do otherwise.
     closes: bool,
+    /// It was served to its end, whichever that was.
+    ended: bool,
     record: Record,
     started: Instant,
 }
@@ -70,12 +72,15 @@ pub(crate) async fn run(worker: &Rc<Worker>, connection: &mut Connection, reques
         body: RequestBody::new(meta.framing, meta.expects_continue),
         upgrade: None,
         closes: false,
+        ended: false,
         started,
     };
-    match exchange.prepare() {
+    let outcome = match exchange.prepare() {
         Ok(decision) => exchange.forward(decision).await,
         Err(reply) => exchange.answer(reply).await,
-    }
+    };
+    exchange.ended = true;
+    outcome
 }
 
 // === impl Exchange ===
@@ -325,6 +330,9 @@ impl Exchange<'_> {
 
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
+        if !self.ended {
+            self.connection.reset_on_close();
+        }
         self.record.finish(self.worker, self.connection, &self.head);
         self.worker.give_head(std::mem::take(&mut self.head));
     }

@@ -65,10 +65,13 @@ pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) -> O
 /// What is left to do for a connection after its last response.
 async fn close(worker: &Worker, connection: &mut Connection, outcome: Outcome) {
     match outcome {
-        Outcome::Abort => abort(connection),
+        Outcome::Abort => connection.reset_on_close(),
         Outcome::Linger => {
             drained(worker);
-            connection.linger(worker).await;
+            // What there is of a response that was cut short.
+            if connection.flush(worker).await {
+                connection.linger(worker).await;
+            }
         }
         Outcome::Close | Outcome::KeepAlive | Outcome::Tunnel(_) => drained(worker),
     }
@@ -159,13 +162,6 @@ async fn refuse(worker: &Worker, connection: &mut Connection, started: Instant, 
     record.finish(worker, connection, &Head::default());
     if flushed {
         connection.linger(worker).await;
-    }
-}
-
-/// Resets the connection, so that a response cut short is not taken for a whole one.
-fn abort(connection: &Connection) {
-    if let Err(error) = spurline_net::set_linger_reset(&connection.stream) {
-        tracing::debug!(%error, "Connection could not be set to reset");
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) enum End {
 pub(crate) struct Summary {
     /// The status sent downstream, 0 while none was.
     pub(crate) status: u16,
-    /// Bytes of the final response may have been sent.
+    /// Bytes of the final response have been sent.
     pub(crate) committed: bool,
     /// The client can tell where the response ends by itself, and so that it was cut short.
     pub(crate) delimited: bool,
@@ -201,6 +201,11 @@ impl<'a> Relay<'a> {
         self.connection.deadline.set(now, [stall, total].into_iter().flatten().min());
     }
 
+    fn fail(&mut self, fault: Fault) -> Poll<End> {
+        self.retract();
+        Poll::Ready(End::Failed(fault))
+    }
+
     fn expired(&self) -> Fault {
         let total = self.worker.params().timeouts.request;
         if total.is_some_and(|total| self.started.elapsed() >= total) {
@@ -224,7 +229,7 @@ impl Future for Relay<'_> {
         let mut moved = false;
         loop {
             match this.pump(cx) {
-                Err(fault) => return Poll::Ready(End::Failed(fault)),
+                Err(fault) => return this.fail(fault),
                 Ok(true) => {
                     moved = true;
                     if let Some(end) = this.end() {
@@ -234,7 +239,10 @@ impl Future for Relay<'_> {
                 Ok(false) => {
                     this.set_deadline(moved);
                     match this.connection.deadline.poll_signal(cx) {
-                        Some(Signal::Expired) => return Poll::Ready(End::Failed(this.expired())),
+                        Some(Signal::Expired) => {
+                            let fault = this.expired();
+                            return this.fail(fault);
+                        }
                         Some(Signal::Changed | Signal::Evicted) => {}
                         None => return Poll::Pending,
                     }

@@ -192,7 +192,7 @@ settings! {
             "Longest request target. Longer ones are answered with 414.";
         ChunkExtensionBytesMax = "chunk_extension_bytes_max": size(0, MIB), "1KiB",
             "Chunk extensions in one body, which are never forwarded. Bodies over it are cut off.";
-        TrailerBytesMax = "trailer_bytes_max": size(0, MIB), "8KiB",
+        TrailerBytesMax = "trailer_bytes_max": size(64, MIB), "8KiB",
             "Largest trailer section. Messages over it are cut off.";
         TrailerFieldsMax = "trailer_fields_max": count(0, 256), "32",
             "Most field lines in a trailer section. Messages over it are cut off.";
@@ -203,7 +203,7 @@ settings! {
         BufferBytes = "buffer_bytes": size(4 * KIB, MIB), "16KiB",
             "Size of a relay buffer, held only while bytes are in flight. Larger saves system calls on large bodies and costs memory per busy connection.";
         ConnectionsMax = "connections_max": count(0, 10_000_000), "0",
-            "Most downstream connections; 0: half of the descriptor limit. One over it takes the place of the connection that has been idle longest, or is closed at once when none is.";
+            "Most downstream connections; 0: half of the descriptor limit, less what the process needs itself. One over it takes the place of the connection that has been idle longest, or is closed at once when none is.";
         ListenBacklog = "listen_backlog": count(1, 65_535), "1024",
             "Connections that the kernel holds for a listener until a worker accepts them; it caps this at net.core.somaxconn.";
     }

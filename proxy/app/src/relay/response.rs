@@ -33,6 +33,8 @@ pub(super) struct Response<'a> {
     keeps_upstream: bool,
     keeps_downstream: bool,
     keep_alive_hint: Option<Duration>,
+    /// Where the final response begins: bytes sent on the connection before, and bytes waiting in its output.
+    begins: Option<(u64, usize)>,
 }
 
 /// ```text
@@ -68,6 +70,7 @@ impl<'a> Response<'a> {
             keeps_upstream: false,
             keeps_downstream: false,
             keep_alive_hint: None,
+            begins: None,
         }
     }
 
@@ -147,6 +150,16 @@ impl Relay<'_> {
         Ok(())
     }
 
+    /// Takes a response back of which the client has not been sent anything, so that it can be answered instead.
+    pub(super) fn retract(&mut self) {
+        let Some((sent, waiting)) = self.response.begins.take() else { return };
+        if self.connection.sent == sent {
+            self.connection.output.truncate(waiting);
+            self.response.state = State::Head;
+            self.response.status = 0;
+        }
+    }
+
     /// Reads a head if it has arrived whole.
     fn read_head(&mut self) -> Result<bool, Fault> {
         if self.lease.input.is_empty() {
@@ -222,6 +235,7 @@ impl Relay<'_> {
         response.keeps_downstream =
             response.is_delimited() && !response.closes && !draining && self.body.is_done() && !through;
         let persistence = if response.keeps_downstream { Persistence::KeepAlive } else { Persistence::Close };
+        response.begins = Some((self.connection.sent, self.connection.output.len()));
         self.note_status();
         self.encode(framing, persistence, None);
         Ok(())
