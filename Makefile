@@ -87,8 +87,8 @@ bench: build ## CPU per request beside HAProxy, nginx and a bare TCP relay
 	$(TARGET)/release/spurline-bench memory
 
 soak: build ## One million requests through changes of the table and a drain, every one accounted for
-	SPURLINE_LEDGER_REQUESTS=1000000 $(CARGO) test --locked --release -p spurline-tests \
-		--test ledger_table_changes --test ledger_drain -- --nocapture --test-threads=1
+	SPURLINE_PROXY=$(abspath $(TARGET))/release/spurline-proxy SPURLINE_LEDGER_REQUESTS=1000000 \
+		$(CARGO) test --locked -p spurline-tests --test ledger_table_changes --test ledger_drain -- --nocapture --test-threads=1
 
 tools:
 	@command -v $(CARGO) > /dev/null || { echo "cargo is missing: install Rust from https://rustup.rs"; exit 1; }
