@@ -145,6 +145,29 @@ fn the_access_log_is_one_json_line_for_each_request() {
 }
 
 #[test]
+fn the_access_log_counts_the_bytes_of_each_request_alone() {
+    let recorder = Recorder::start("one");
+    let proxy = TestProxy::sidecar(WORKLOAD, recorder.address()).flag("--access-log", "stdout").start();
+    let content = "x".repeat(1_000);
+    let post = format!("POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{content}");
+    let gets = ["/1", "/22", "/333"].map(|target| format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    let mut client = proxy.client();
+    client.send([post.as_str(), &gets.concat()].concat());
+    assert_eq!(client.response_to("POST").expect("a response").status, 200);
+    for _ in &gets {
+        assert_eq!(client.response().status, 200);
+    }
+    let text = eventually("four lines are written", || {
+        let text = proxy.stdout();
+        (text.lines().count() >= 4).then_some(text)
+    });
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let counted: Vec<_> = lines.iter().map(|line| line["bytes_in"].as_u64().expect("a count")).collect();
+    let sent: Vec<_> = std::iter::once(&post).chain(&gets).map(|request| request.len() as u64).collect();
+    assert_eq!(counted, sent, "{text}");
+}
+
+#[test]
 fn a_blocked_access_log_does_not_block_traffic() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("log");

@@ -32,8 +32,12 @@ fn rows() -> Vec<Row> {
 }
 
 fn start(upstream: std::net::SocketAddr) -> TestProxy {
+    start_as("http", upstream)
+}
+
+fn start_as(protocol: &str, upstream: std::net::SocketAddr) -> TestProxy {
     TestProxy::build()
-        .listener("app", &format!("workload={WORKLOAD},port=8080,protocol=http,baseline={upstream}"))
+        .listener("app", &format!("workload={WORKLOAD},port=8080,protocol={protocol},baseline={upstream}"))
         .start()
 }
 
@@ -260,6 +264,32 @@ fn every_row_holds_before_a_strict_upstream() {
 #[test]
 fn every_row_holds_when_it_comes_byte_by_byte() {
     against_recorder("strict upstream, one byte at a time", 1, 700);
+}
+
+#[test]
+fn every_row_that_is_taken_for_http_holds_where_the_protocol_is_detected() {
+    let recorder = Recorder::start("strict");
+    let proxy = start_as("detect", recorder.address());
+    let (mut failures, mut tunnelled) = (Vec::new(), 0);
+    let rows = rows();
+    for (number, row) in rows.iter().enumerate() {
+        let before = Before { requests: recorder.requests().len(), violations: recorder.violations().len() };
+        let tunnels = proxy.metric("spurline_tunnels_total", &[("kind", "tcp")]);
+        let seen = play(&proxy, row, usize::MAX);
+        // What does not begin as HTTP does is passed to the app unread, as without a proxy.
+        let outcome = if proxy.metric("spurline_tunnels_total", &[("kind", "tcp")]) > tunnels {
+            tunnelled += 1;
+            Ok(())
+        } else {
+            judge(row, &seen).and_then(|()| judge_upstream(row, &seen, &recorder, before))
+        };
+        for why in [outcome.err(), innocents(&proxy, number).err()].into_iter().flatten() {
+            failures.push(format!("{}: {why}", row.id));
+        }
+    }
+    println!("{tunnelled} rows tunnelled");
+    assert!(tunnelled * 4 < rows.len(), "{tunnelled} of {} rows are not taken for HTTP", rows.len());
+    account("strict upstream, detected", rows.len(), &failures);
 }
 
 #[test]

@@ -50,6 +50,23 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn pipelined_requests_before_a_half_close_are_all_answered() {
+    let recorder = Recorder::start("one");
+    for protocol in ["http", "detect"] {
+        let keys =
+            format!("workload={WORKLOAD},port=8080,protocol={protocol},baseline={}", recorder.address());
+        let proxy = TestProxy::build().listener("app", &keys).start();
+        let mut client = proxy.client();
+        let all: String = (0..4).map(|number| get(&format!("/{number}"))).collect();
+        client.send(all).finish();
+        for number in 0..4 {
+            assert_eq!(client.response().field("x-id"), Some(format!("/{number}").as_str()), "{protocol}");
+        }
+        assert_eq!(client.to_end().end, End::Fin, "{protocol}");
+    }
+}
+
+#[test]
 fn a_request_split_anywhere_is_the_same_request() {
     let recorder = Recorder::start("one");
     let proxy = TestProxy::sidecar(WORKLOAD, recorder.address()).start();
@@ -115,6 +132,20 @@ fn an_expectation_is_passed_on_and_the_continue_comes_back() {
     let response = client.response_to("POST").expect("a response");
     assert_eq!((response.status, response.informational.len()), (200, 0));
     assert_eq!(recorder.request("/e").body, b"hello");
+}
+
+#[test]
+fn an_expectation_that_the_upstream_does_not_answer_is_the_fault_of_the_upstream() {
+    let recorder = Recorder::scripted("silent", |_| vec![Step::Stall]);
+    let proxy = TestProxy::sidecar(WORKLOAD, recorder.address())
+        .flag("--body-idle-timeout", "200ms")
+        .flag("--response-timeout", "600ms")
+        .start();
+    let mut client = proxy.client();
+    client.send("POST /e HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+    let response = client.response_to("POST").expect("a response");
+    assert_eq!((response.status, response.field("x-spurline-reason")), (504, Some("response-timeout")));
+    eventually("the upstream connection is not kept", || (recorder.open_connections() == 0).then_some(()));
 }
 
 #[test]

@@ -219,6 +219,22 @@ fn connections_that_come_and_reset_at_once_leave_nothing_behind() {
 }
 
 #[test]
+fn the_largest_number_of_fields_that_can_be_set_is_served() {
+    let recorder = Recorder::start("one");
+    let proxy = TestProxy::sidecar(WORKLOAD, recorder.address()).flag("--fields-max", "256").start();
+    let with = |count: usize| {
+        let fields: String = (0..count).map(|number| format!("x-{number}: {number}\r\n")).collect();
+        proxy.client().exchange(format!("GET /f HTTP/1.1\r\nHost: a\r\n{fields}\r\n"))
+    };
+    assert_eq!(with(0).status, 200);
+    assert_eq!(with(255).status, 200);
+    assert_eq!(with(256).status, 431);
+    assert_eq!(recorder.requests().len(), 2);
+    assert_eq!(recorder.requests()[1].request.head.fields.len(), 256);
+    assert!(recorder.violations().is_empty(), "{:?}", recorder.violations());
+}
+
+#[test]
 fn an_idle_connection_is_cheap() {
     let recorder = Recorder::start("one");
     let proxy = TestProxy::sidecar(WORKLOAD, recorder.address()).flag("--connections-max", "5000").start();

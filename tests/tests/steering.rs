@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 
 use sha2::{Digest, Sha256};
 use spurline_tests::wire::Response;
-use spurline_tests::{Override, RawClient, Recorder, Routes, TestProxy, free_address};
+use spurline_tests::{End, Override, RawClient, Recorder, Routes, TestProxy, free_address};
 
 const WORKLOAD: &str = "shop/Deployment/cart";
 const ALICE: &str = "k3v9m2x7q4ab";
@@ -161,8 +161,56 @@ fn explain_names_the_decision_to_who_asks() {
     let baseline = shop.get("x-spurline-explain: 1\r\n");
     assert!(baseline.field("x-spurline-explain").is_some_and(|line| line.contains("baseline")));
     assert_eq!(shop.get("").field("x-spurline-explain"), None);
+}
+
+#[test]
+fn explain_names_the_decision_on_refusals_too() {
+    let shop = shop("", &[]);
     let refused = shop.get("sd-routing-key: nobody\r\nx-spurline-strict: 1\r\nx-spurline-explain: 1\r\n");
-    assert_eq!(refused.status, 503);
+    assert_eq!(reason(&refused), (503, Some("unknown-routing-key")));
+    assert!(refused.field("x-spurline-explain").is_some_and(|line| line.contains("key=nobody")));
+    let baseline = Recorder::start("baseline");
+    let routes = Routes::new()
+        .sandbox("a", ALICE)
+        .sandbox("b", BOB)
+        .with(Override::new(WORKLOAD, ALICE, "cart-a").port(8080, &[free_address()]))
+        .with(Override::new(WORKLOAD, BOB, "cart-b").port(8080, &[]))
+        .published();
+    let proxy = TestProxy::sidecar(WORKLOAD, baseline.address()).routes(&routes).start();
+    for (key, fork) in [(ALICE, "cart-a"), (BOB, "cart-b")] {
+        let asked = proxy.get("/x", &format!("sd-routing-key: {key}\r\nx-spurline-explain: 1\r\n"));
+        assert_eq!(reason(&asked), (503, Some("fork-unavailable")));
+        let line = asked.field("x-spurline-explain").expect("an explanation");
+        assert!(line.contains(WORKLOAD) && line.contains(key), "{fork}: {line}");
+        let not_asked = proxy.get("/x", &format!("sd-routing-key: {key}\r\n"));
+        assert_eq!(not_asked.field("x-spurline-explain"), None);
+    }
+}
+
+#[test]
+fn a_strict_request_whose_key_cannot_be_read_is_refused() {
+    let shop = shop("", &[]);
+    let long = "k".repeat(65);
+    let large = format!("baggage: a={},sd-routing-key={ALICE}\r\n", "x".repeat(8_200));
+    let many: String = (0..70).map(|number| format!("m{number}=1,")).collect();
+    for fields in [
+        "sd-routing-key: two words\r\n",
+        "sd-routing-key: a/b\r\n",
+        "baggage: sd-routing-key=%zz\r\n",
+        &format!("sd-routing-key: {long}\r\n"),
+        &large,
+        &format!("baggage: {many}sd-routing-key={ALICE}\r\n"),
+    ] {
+        let forks = shop.alice.accepted() + shop.bob.accepted();
+        let shown = &fields[..fields.len().min(60)];
+        assert_eq!(shop.by(fields), "baseline", "{shown:?}");
+        let seen = shop.baseline.requests().len();
+        let strict = shop.get(&format!("{fields}x-spurline-strict: 1\r\n"));
+        assert_eq!(reason(&strict), (503, Some("unknown-routing-key")), "{shown:?}");
+        assert_eq!(shop.baseline.requests().len(), seen, "{shown:?}");
+        assert_eq!(shop.alice.accepted() + shop.bob.accepted(), forks, "{shown:?}");
+    }
+    shop.assert_clean();
 }
 
 #[test]
@@ -327,6 +375,39 @@ fn two_proxies_that_point_at_each_other_end_the_loop() {
         .start();
     let response = RawClient::connect(proxy.address()).exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(response.status, 508, "{:?}", response.head);
+}
+
+#[test]
+fn what_would_come_back_to_the_proxy_is_refused_without_a_connection() {
+    let (http, tcp, detect) = (free_address(), free_address(), free_address());
+    let routes = Routes::new()
+        .sandbox("a", ALICE)
+        .with(Override::new(WORKLOAD, ALICE, "a").port(8080, &[http]))
+        .published();
+    let baseline = Recorder::start("baseline");
+    let proxy = TestProxy::build()
+        .listener_at("http", http, &format!("workload={WORKLOAD},port=8080,baseline={http}"))
+        .listener_at("tcp", tcp, &format!("protocol=tcp,baseline={tcp}"))
+        .listener_at("detect", detect, &format!("workload={WORKLOAD},port=8080,baseline={detect}"))
+        .sidecar("good", WORKLOAD, &[baseline.address()])
+        .routes(&routes)
+        .start();
+    let refused = RawClient::connect(http).exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(reason(&refused), (508, Some("loop-detected")));
+    let keyed = format!("GET / HTTP/1.1\r\nHost: a\r\nsd-routing-key: {ALICE}\r\n\r\n");
+    let refused = RawClient::connect(proxy.listener("good")).exchange(keyed);
+    assert_eq!(reason(&refused), (508, Some("loop-detected")));
+    for address in [tcp, detect] {
+        let mut client = RawClient::connect(address);
+        let _ = client.try_send(b"\0\x01\x02\x03");
+        let transcript = client.to_end();
+        assert!(transcript.bytes.is_empty() && transcript.end != End::Timeout, "{transcript:?}");
+    }
+    let metrics = proxy.metrics();
+    let refusals = metrics.sum("spurline_connections_refused_total", &[("reason", "loop")]);
+    assert!(refusals == 2.0, "{}", metrics.text());
+    assert!(metrics.sum("spurline_connections_accepted_total", &[]) == 4.0, "{}", metrics.text());
+    assert!(metrics.sum("spurline_upstream_connects_total", &[]) == 0.0, "{}", metrics.text());
 }
 
 #[test]

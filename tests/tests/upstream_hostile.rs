@@ -226,6 +226,40 @@ fn a_head_that_drips_is_cut_by_the_response_timeout() {
 }
 
 #[test]
+fn a_head_that_never_stops_dripping_is_cut_by_the_response_timeout() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("bind");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut drip = b"HTTP/1.1 200 OK\r\nX: ".iter().chain(std::iter::repeat(&b'a'));
+            while drip.next().is_some_and(|byte| std::io::Write::write_all(&mut stream, &[*byte]).is_ok()) {
+                // The fault itself, not a synchronisation.
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    });
+    let proxy = TestProxy::sidecar(WORKLOAD, address).flag("--response-timeout", "400ms").start();
+    let response = proxy.client().read_timeout(Duration::from_secs(5)).exchange(GET);
+    assert_eq!((response.status, response.field("x-spurline-reason")), (504, Some("response-timeout")));
+}
+
+#[test]
+fn a_response_that_nominates_its_own_coding_is_served() {
+    let recorder = Recorder::scripted("nominates", |_| {
+        let reply = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n\
+                      Connection: Transfer-Encoding\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+        vec![Step::Body, Step::Send(reply.to_vec())]
+    });
+    let proxy = TestProxy::sidecar(WORKLOAD, recorder.address()).start();
+    let mut client = proxy.client();
+    for _ in 0..3 {
+        let response = client.exchange(GET);
+        assert_eq!((response.status, response.text().as_str()), (200, "ok"));
+        assert_eq!(response.field("connection"), None);
+    }
+}
+
+#[test]
 fn content_that_stalls_is_cut_by_the_idle_timeout() {
     let recorder = Recorder::scripted("stall", |_| {
         let start = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello".to_vec();
