@@ -178,6 +178,7 @@ impl Exchange<'_> {
                 Err(ConnectFailure::Refused(refused)) => return Err(self.refused(refused)),
                 Err(ConnectFailure::Endpoint(index, error)) => {
                     self.record.upstream = cluster.endpoint(index).map(|endpoint| endpoint.addr);
+                    self.connect_timeout()?;
                     // The same endpoint once more would only make the client wait longer.
                     if cluster.len() < 2 || !self.may_retry(cluster) {
                         return Err(Failure::Unreachable(self.unreachable(&error)));

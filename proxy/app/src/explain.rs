@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use spurline_route::{BaselineReason, Explain, Query, Selection, select};
+use spurline_route::{BaselineReason, Explain, Query, RejectReason, Selection, select};
 
 use crate::{connection::Origin, record::Record};
 
@@ -16,6 +16,7 @@ pub(crate) fn explain(origin: &Origin, record: &Record, endpoint: Option<SocketA
     let workload = origin.binding.workload.as_ref()?;
     let (key, strict) = (extraction.key.as_ref(), extraction.strict);
     let selection = match record.findings.baseline_reason {
+        _ if record.findings.unreadable => Selection::Reject(RejectReason::UnknownKey),
         Some(BaselineReason::Unavailable) => Selection::Baseline(BaselineReason::Unavailable),
         _ => select(table, &Query { workload, port: origin.port, key, strict }),
     };

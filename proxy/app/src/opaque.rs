@@ -39,6 +39,9 @@ pub(crate) enum First {
 /// wait any longer, nor a client that connected early loses the steering of its requests.
 pub(crate) async fn listen_to_both(worker: &Worker, connection: &mut Connection) -> First {
     let Some(mut lease) = connect(worker, connection).await else { return First::Nobody };
+    // Nothing is asked of the baseline yet, and the client is as good as any idle one to give its place away.
+    lease.end_request();
+    connection.deadline.set_idle(Some(worker.recent()));
     let timeouts = &worker.params().timeouts;
     // What has arrived may be the whole first message of something else, which is not held back for long.
     let wait = if connection.input.is_empty() { timeouts.tunnel_idle } else { Some(timeouts.detect) };
@@ -77,6 +80,9 @@ fn poll_first(
             Some(Signal::Expired) if connection.input.is_empty() => return Poll::Ready(Heard::Nobody),
             Some(Signal::Expired) => return Poll::Ready(Heard::Server),
             Some(Signal::Evicted) => return Poll::Ready(Heard::Nobody),
+            Some(Signal::Changed) if worker.closes_idle() && connection.input.is_empty() => {
+                return Poll::Ready(Heard::Nobody);
+            }
             Some(Signal::Changed) => continue,
             None => {}
         }

@@ -36,6 +36,8 @@ pub(crate) struct Findings {
     pub(crate) admission: Option<Admission>,
     pub(crate) baseline_reason: Option<BaselineReason>,
     pub(crate) baggage_full: bool,
+    /// Refused because it is strict and none of its carriers could be read.
+    pub(crate) unreadable: bool,
     /// The table that decided, kept only for a request that asks for an explanation.
     pub(crate) table: Option<Arc<RouteTable>>,
 }
@@ -107,6 +109,7 @@ fn decide(
     if extraction.strict && extraction.key.is_none() && extraction.malformed > 0 {
         // Some key was meant, and what it would have selected nobody can tell.
         worker.shard().inc(Counter::KeyUnknown);
+        findings.unreadable = true;
         return Err(refusal(RejectReason::UnknownKey));
     }
     let mut baseline = |reason| {

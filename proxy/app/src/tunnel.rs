@@ -31,6 +31,7 @@ pub(crate) async fn join(worker: &Rc<Worker>, connection: Connection, start: Sta
     let Connection { stream, mut input, deadline, origin, .. } = connection;
     let Start { lease, watched } = start;
     let addr = lease.addr();
+    deadline.set_idle(None);
     let (upstream, mut from_upstream, _counted) = lease.into_tunnel();
     let options = TunnelOptions {
         idle_timeout: worker.params().timeouts.tunnel_idle,

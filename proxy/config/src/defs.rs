@@ -209,7 +209,7 @@ settings! {
     }
     Timeouts {
         DetectTimeout = "detect_timeout": span(1, MINUTE), "1s",
-            "How long the first bytes of a connection may leave open what it speaks; then it is passed through as it is. Protocols in which the server speaks first wait this long: declare those as tcp.";
+            "How long the first bytes of a connection may leave open what it speaks. Then it is joined to the baseline, and whoever speaks first decides: a client that speaks HTTP is still steered. Protocols in which the server speaks first wait this long: declare those as tcp.";
         HeadTimeout = "head_timeout": TIMEOUT, "10s",
             "From the first byte of a request head to its last; then 408.";
         IdleTimeout = "idle_timeout": TIMEOUT, "60s",

@@ -167,11 +167,10 @@ impl Cluster {
         let Some(endpoint) = self.endpoint(index) else {
             return Err(ConnectFailure::Refused(Refused::Empty));
         };
-        if let Err(refused) = self.hold(Limit::Connections) {
-            // Idle connections to other endpoints must not keep requests from this one.
-            if !self.close_one_idle() {
-                return Err(refused);
-            }
+        // Idle connections to other endpoints must not keep requests from this one.
+        let free = self.policy.borrow_mut().breaker.try_acquire(Limit::Connections).is_ok();
+        if !free {
+            self.close_one_idle();
             self.hold(Limit::Connections)?;
         }
         // From here on the permit gives the connection back, connected or not.
@@ -243,17 +242,15 @@ impl Cluster {
         idle.push(Idle { stream, expires: now + timeout });
     }
 
-    /// Closes the idle connection of this cluster that was used longest ago on the endpoint that has most of them. False
-    /// when there is none.
-    fn close_one_idle(&self) -> bool {
+    /// Closes the idle connection that was used longest ago on the endpoint that has most of them, if there is any.
+    fn close_one_idle(&self) {
         let most = self.endpoints.iter().max_by_key(|state| state.idle.borrow().len());
         let Some(mut idle) = most.map(|state| state.idle.borrow_mut()).filter(|idle| !idle.is_empty()) else {
-            return false;
+            return;
         };
         drop(idle.remove(0));
         self.shard.gauge_sub(Gauge::UpstreamIdle, 1);
         self.close();
-        true
     }
 
     /// Counts a connection that is gone.
@@ -362,5 +359,55 @@ struct Pending<'a>(&'a Cluster);
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
         self.0.release(Limit::Pending);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spurline_telemetry::metrics::Registry;
+
+    use super::*;
+    use crate::upstream::policy::{breaker::Maxima, outlier::Ejection};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const PARAMS: UpstreamParams = UpstreamParams {
+        connect_timeout: HOUR,
+        idle_timeout: HOUR,
+        idle_max: 1,
+        maxima: Maxima { connections: 1, pending: 1, requests: 1 },
+        ejection: Ejection { failures: 1, base: Duration::from_secs(1), max_percent: 50, panic_percent: 0 },
+        retries_max: 0,
+        retry_budget_percent: 0,
+        retry_min_per_second: 0,
+    };
+
+    fn cluster(health: Vec<Health>, shard: &Rc<Shard>) -> Cluster {
+        let endpoints: Vec<_> = (1..=health.len())
+            .map(|port| Endpoint { addr: format!("127.0.0.1:{port}").parse().unwrap() })
+            .collect();
+        Cluster::new(&endpoints, health, false, PARAMS, Rc::clone(shard))
+    }
+
+    #[test]
+    fn an_ejected_endpoint_is_counted_by_each_cluster_that_knows_it_until_it_is_dropped() {
+        let (registry, mut shards) = Registry::new(1, "0");
+        let shard = Rc::new(shards.remove(0));
+        let ejected = || registry.gauge(Gauge::Ejected);
+        let now = Instant::now();
+        let first = cluster(vec![Health::default(); 2], &shard);
+        first.failed(1, now);
+        assert_eq!(ejected(), 1);
+        let inherited = (0..2).filter_map(|index| first.health(first.endpoint(index)?));
+        let second = cluster(inherited.chain([Health::default()]).collect(), &shard);
+        assert_eq!(ejected(), 2);
+        // A cluster that is not used any more does not notice the end of an ejection.
+        assert!(second.choose(now + HOUR, None).is_some());
+        assert_eq!(ejected(), 1);
+        drop(first);
+        assert_eq!(ejected(), 0);
+        second.failed(0, now + HOUR);
+        assert_eq!(ejected(), 1);
+        drop(second);
+        assert_eq!(ejected(), 0);
     }
 }

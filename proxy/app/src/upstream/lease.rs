@@ -88,11 +88,16 @@ impl Lease {
         }
     }
 
+    /// From now on it counts as a connection, but not as a request any more.
+    pub(crate) fn end_request(&mut self) {
+        self.permit.end();
+    }
+
     /// Takes the connection out for a tunnel. It is no request any more, but stays counted as a connection until the
     /// returned guard is dropped.
-    pub(crate) fn into_tunnel(self) -> (TcpStream, Buffer, impl Sized) {
-        let Self { stream, input, mut permit, .. } = self;
-        permit.end();
+    pub(crate) fn into_tunnel(mut self) -> (TcpStream, Buffer, impl Sized) {
+        self.end_request();
+        let Self { stream, input, permit, .. } = self;
         (stream, input, permit)
     }
 }

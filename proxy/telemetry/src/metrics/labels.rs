@@ -50,7 +50,7 @@ labels! {
         Tls = "tls",
         /// anything else, passed through
         Tcp = "tcp",
-        /// nothing decisive within `detect_timeout`, passed through
+        /// nothing decisive within `detect_timeout`: joined to the baseline until either side speaks
         Timeout = "timeout",
         /// the peer closed before it sent enough
         Closed = "closed",
@@ -170,7 +170,7 @@ labels! {
         DrainBodyBytes = "drain-body-bytes",
         /// `connections_max`
         Connections = "connections",
-        /// `upstream_idle_max`: an idle upstream connection was closed to make room
+        /// `upstream_idle_max`: an upstream connection was closed because enough idle ones are kept
         UpstreamIdle = "upstream-idle",
         /// the descriptor limit of the process: accepting paused
         Descriptors = "descriptors",
@@ -246,7 +246,7 @@ labels! {
         ExpectationFailed = "expectation-failed",
         /// an upgrade that is malformed or not supported (RFC 9110 §7.8)
         UpgradeRefused = "upgrade-refused",
-        /// the request passed through this proxy too often
+        /// the request passed through proxies of this kind too often, or would come back to this one
         LoopDetected = "loop-detected",
         /// the head is larger than `head_bytes_max`
         HeadTooLarge = "head-too-large",
