@@ -11,7 +11,7 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use spurline_tests::{
     Builder, Fault, Override, RawClient, Recorder, Relay, Routes, TestProxy, eventually, free_address,
@@ -191,4 +191,18 @@ fn a_fork_that_does_not_answer_connections_costs_one_timeout() {
     assert_eq!(fallen.field("x-backend"), Some("baseline"));
     let timeouts = proxy.metric("spurline_upstream_connects_total", &[("result", "timeout")]);
     assert!(timeouts == 1.0, "{timeouts} connections timed out");
+}
+
+#[test]
+fn the_time_of_a_whole_request_includes_connecting() {
+    let upstream = blackhole();
+    let proxy = one_worker(&[upstream.address])
+        .flag("--connect-timeout", "20s")
+        .flag("--request-timeout", "500ms")
+        .start();
+    let started = Instant::now();
+    let response = proxy.client().exchange(GET);
+    let took = started.elapsed();
+    assert_eq!((response.status, response.field("x-spurline-reason")), (504, Some("request-timeout")));
+    assert!((Duration::from_millis(400)..Duration::from_secs(5)).contains(&took), "{took:?}");
 }
