@@ -43,18 +43,20 @@ fn given_up(proxy: &TestProxy, count: f64) {
     });
 }
 
-/// A server that says `greeting` and then repeats what it hears, one connection at a time.
+/// A server that says `greeting` and then repeats what it hears.
 fn echo(greeting: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bind");
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
-            let mut buffer = [0; 1024];
-            let mut going = stream.write_all(greeting).is_ok();
-            while going {
-                let count = stream.read(&mut buffer).unwrap_or(0);
-                going = count > 0 && stream.write_all(&buffer[..count]).is_ok();
-            }
+            std::thread::spawn(move || {
+                let mut buffer = [0; 1024];
+                let mut going = stream.write_all(greeting).is_ok();
+                while going {
+                    let count = stream.read(&mut buffer).unwrap_or(0);
+                    going = count > 0 && stream.write_all(&buffer[..count]).is_ok();
+                }
+            });
         }
     });
     address
@@ -107,6 +109,44 @@ fn what_is_not_http_is_passed_through_however_late_it_comes() {
     client.send(b"\x00\x01garbage\xff");
     assert_eq!(client.read_exact(10).expect("an echo"), b"\x00\x01garbage\xff");
     assert_eq!(fork.accepted(), 0);
+}
+
+#[test]
+fn clients_that_only_connect_keep_nobody_else_from_being_served() {
+    let baseline = Recorder::start("baseline");
+    let proxy = TestProxy::sidecar(WORKLOAD, baseline.address())
+        .flag("--workers", "1")
+        .flag("--detect-timeout", "50ms")
+        .flag("--upstream-requests-max", "4")
+        .flag("--connections-max", "12")
+        .start();
+    let mut silent = Vec::new();
+    for number in 1..=12 {
+        silent.push(proxy.client());
+        given_up(&proxy, f64::from(number));
+    }
+    for _ in 0..6 {
+        assert_eq!(proxy.get("/x", "").field("x-backend"), Some("baseline"));
+    }
+    let speaking = silent.last_mut().expect("a client");
+    assert_eq!(speaking.exchange("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").field("x-backend"), Some("baseline"));
+}
+
+#[test]
+fn a_tunnel_whose_server_spoke_first_gives_its_place_to_nobody() {
+    let proxy = TestProxy::sidecar(WORKLOAD, echo(b"220 ready\r\n"))
+        .flag("--workers", "1")
+        .flag("--detect-timeout", "50ms")
+        .flag("--connections-max", "4")
+        .start();
+    let mut tunnels: Vec<_> = (0..4).map(|_| proxy.client()).collect();
+    for tunnel in &mut tunnels {
+        assert_eq!(tunnel.read_exact(11).expect("a greeting"), b"220 ready\r\n");
+    }
+    assert!(proxy.client().to_end().bytes.is_empty(), "there is no place for a fifth");
+    for tunnel in &mut tunnels {
+        assert_eq!(tunnel.send("one").read_exact(3).expect("an echo"), b"one");
+    }
 }
 
 #[test]

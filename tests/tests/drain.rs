@@ -80,6 +80,23 @@ fn clients_that_connect_and_then_hesitate_are_answered_to_the_last() {
 }
 
 #[test]
+fn a_client_that_never_spoke_does_not_hold_the_drain_up() {
+    let recorder = Recorder::start("one");
+    let mut proxy = TestProxy::sidecar(WORKLOAD, recorder.address())
+        .flag("--detect-timeout", "50ms")
+        .flag("--drain-delay", "300ms")
+        .flag("--drain-timeout", "60s")
+        .start();
+    let mut silent = proxy.client();
+    eventually("detection has given up", || {
+        (proxy.metric("spurline_detected_total", &[("protocol", "timeout")]) >= 1.0).then_some(())
+    });
+    proxy.terminate();
+    assert_eq!(proxy.wait(Duration::from_secs(10)).code(), Some(0), "{}", proxy.log());
+    assert_eq!(silent.to_end().end, End::Fin);
+}
+
+#[test]
 fn a_signal_after_a_drain_that_was_asked_for_does_not_force_it() {
     let gate = Gate::default();
     let recorder = held(&gate);
