@@ -55,14 +55,7 @@ pub fn worker_count(config: &Config) -> usize {
 #[derive(Debug)]
 pub struct App {
     listeners: Vec<TcpListener>,
-    workers: Vec<WorkerHandle>,
-    trigger: drain::Trigger,
-    watch: drain::Watch,
-    drain: Arc<Notify>,
-    ended: Arc<Notify>,
-    readiness: Readiness,
-    registry: Arc<Registry>,
-    timing: Drain,
+    lifetime: Lifetime,
     admin: Option<Admin>,
     routes: Option<routes::Watch>,
     access: Option<AccessGuard>,
@@ -128,20 +121,9 @@ impl App {
         let start = |addr| Admin::start(addr, state).map_err(|error| AppError::Admin { addr, error });
         let admin = config.admin.map(start).transpose()?;
         drop(starting);
-        Ok(Self {
-            listeners,
-            workers,
-            trigger,
-            watch,
-            drain,
-            ended,
-            readiness,
-            registry,
-            timing: config.drain,
-            admin,
-            routes,
-            access: access_guard,
-        })
+        let timing = config.drain;
+        let lifetime = Lifetime { workers, trigger, watch, drain, ended, readiness, registry, timing };
+        Ok(Self { listeners, lifetime, admin, routes, access: access_guard })
     }
 
     /// Accepts connections until a signal, or the admin page, starts the drain; returns when it is over.
@@ -158,24 +140,9 @@ impl App {
             .enable_time()
             .build()
             .map_err(AppError::Runtime)?;
-        let Self {
-            listeners,
-            workers,
-            trigger,
-            watch,
-            drain,
-            ended,
-            readiness,
-            registry,
-            timing,
-            admin,
-            routes,
-            access,
-        } = self;
-        let lifetime =
-            Lifetime { workers: &workers, trigger, watch, drain, ended, readiness, registry, timing };
+        let Self { listeners, lifetime, admin, routes, access } = self;
         runtime.block_on(lifetime.serve(listeners))?;
-        for worker in workers {
+        for worker in lifetime.workers {
             if worker.thread.join().is_err() {
                 tracing::error!("Worker ended in a panic");
             }
@@ -189,8 +156,9 @@ impl App {
 }
 
 /// From the first connection to the end of the drain.
-struct Lifetime<'a> {
-    workers: &'a [WorkerHandle],
+#[derive(Debug)]
+struct Lifetime {
+    workers: Vec<WorkerHandle>,
     trigger: drain::Trigger,
     watch: drain::Watch,
     drain: Arc<Notify>,
@@ -202,8 +170,8 @@ struct Lifetime<'a> {
 
 // === impl Lifetime ===
 
-impl Lifetime<'_> {
-    async fn serve(self, listeners: Vec<TcpListener>) -> Result<(), AppError> {
+impl Lifetime {
+    async fn serve(&self, listeners: Vec<TcpListener>) -> Result<(), AppError> {
         let mut signals = Signals::new()?;
         let mut acceptor = self.acceptor(listeners)?;
         tracing::info!(workers = self.workers.len(), "Accepting connections");
