@@ -13,16 +13,42 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("spurline-http", &[]),
     ("spurline-net", &[]),
     ("spurline-telemetry", &[]),
+    ("spurline-api", &[]),
     ("spurline-config", &["spurline-route"]),
+    ("spurline-xds", &["spurline-api", "spurline-route", "spurline-telemetry"]),
     (
         "spurline-app",
-        &["spurline-config", "spurline-http", "spurline-net", "spurline-route", "spurline-telemetry"],
+        &[
+            "spurline-config",
+            "spurline-http",
+            "spurline-net",
+            "spurline-route",
+            "spurline-telemetry",
+            "spurline-xds",
+        ],
     ),
     ("spurline-proxy", &["spurline-app", "spurline-config", "spurline-telemetry"]),
-    // What stands outside drives the real binaries; at most it borrows pure types.
-    ("spurline-bench", &["spurline-http", "spurline-route"]),
+    ("spurline-core", &["spurline-api", "spurline-route"]),
+    ("spurline-hub", &["spurline-core", "spurline-route"]),
+    ("spurline-serve", &[]),
+    ("spurline-grpc", &["spurline-api", "spurline-core", "spurline-hub", "spurline-route"]),
+    ("spurline-rest", &["spurline-core", "spurline-hub", "spurline-route"]),
+    ("spurline-source", &["spurline-core", "spurline-hub"]),
+    (
+        "spurline-control",
+        &[
+            "spurline-core",
+            "spurline-grpc",
+            "spurline-hub",
+            "spurline-rest",
+            "spurline-serve",
+            "spurline-source",
+        ],
+    ),
+    // What stands outside drives the real binaries; at most it borrows pure types and the wire.
+    ("spurline-bench", &["spurline-api", "spurline-http", "spurline-route"]),
     ("spurline-demo", &["spurline-route"]),
-    ("spurline-tests", &["spurline-http", "spurline-route"]),
+    ("spurline-tests", &["spurline-api", "spurline-http", "spurline-route"]),
 ];
 
 /// Crates that can be fuzzed, simulated and benched alone, and the folder each lies in.

@@ -1,0 +1,1 @@
+//! Delta-ADS client: resources into a route table, a last-known-good snapshot on disk.

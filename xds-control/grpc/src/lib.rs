@@ -1,0 +1,1 @@
+//! Delta ADS for our resource types, and the Routes API over gRPC.

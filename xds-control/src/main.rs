@@ -1,0 +1,3 @@
+//! The control service and its command line.
+
+fn main() {}
