@@ -20,16 +20,16 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: tools ## A small shop being steered on this machine; ONCE=1 checks it and exits
-	$(CARGO) build --locked --release -p spurline-proxy -p spurline-demo
+	$(CARGO) build --locked --release -p spurline-proxy -p spurline-control -p spurline-demo
 	$(TARGET)/release/spurline-demo run $(if $(ONCE),--once)
 
-build: tools ## Build the proxy for release: target/release/spurline-proxy
-	$(CARGO) build --locked --release -p spurline-proxy
+build: tools ## Build for release: target/release/spurline-proxy and spurline-control
+	$(CARGO) build --locked --release -p spurline-proxy -p spurline-control
 
 test: tools ## Every test: units, properties, suites against the real binary
 	@start=$$(date +%s) status=0
 	bash tests/setup.sh
-	$(CARGO) build --locked -p spurline-proxy -p spurline-demo
+	$(CARGO) build --locked -p spurline-proxy -p spurline-control -p spurline-demo
 	$(CARGO) test --locked --workspace --no-fail-fast 2>&1 | tee $(TARGET)/test.log || status=$$?
 	echo
 	grep -E '^test .* FAILED$$|SKIPPED' $(TARGET)/test.log || true
@@ -50,7 +50,7 @@ clippy: tools
 
 # Each library by itself, so that none lives on a feature that another one switched on.
 alone: tools
-	@for crate in route http net telemetry config app; do
+	@for crate in route http net telemetry config api core hub serve grpc rest source xds app; do
 		echo "checking spurline-$$crate alone"
 		$(CARGO) check --locked --quiet -p "spurline-$$crate"
 	done

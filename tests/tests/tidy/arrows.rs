@@ -1,8 +1,11 @@
 //! Which crate may depend on which, and what the pure crates may see.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+};
 
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
+use cargo_metadata::{Metadata, MetadataCommand};
 
 use crate::source::{Source, words};
 use crate::tree::{self, File, text_of};
@@ -52,7 +55,12 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that can be fuzzed, simulated and benched alone, and the folder each lies in.
-const PURE: [(&str, &str); 2] = [("spurline-http", "proxy/http/"), ("spurline-route", "proxy/route/")];
+const PURE: [(&str, &str); 4] = [
+    ("spurline-api", "xds-control/api/"),
+    ("spurline-core", "xds-control/core/"),
+    ("spurline-http", "proxy/http/"),
+    ("spurline-route", "proxy/route/"),
+];
 
 /// No pure crate reaches these, directly or through others.
 const RUNTIMES: [&str; 8] = ["async-std", "axum", "hyper", "mio", "polling", "smol", "socket2", "tokio"];
@@ -108,10 +116,10 @@ pub(crate) fn unlisted_members(metadata: &Metadata) -> Vec<String> {
 }
 
 /// Runtimes and sockets that a pure crate reaches through normal or build dependencies.
-pub(crate) fn runtimes_in_pure_crates(metadata: &Metadata) -> Vec<String> {
+pub(crate) fn runtimes_in_pure_crates() -> Vec<String> {
     PURE.iter()
         .flat_map(|(name, _)| {
-            reached(metadata, name)
+            reached(name)
                 .into_iter()
                 .filter(|reached| RUNTIMES.contains(&reached.as_str()))
                 .map(move |reached| format!("{name} reaches {reached}"))
@@ -119,29 +127,21 @@ pub(crate) fn runtimes_in_pure_crates(metadata: &Metadata) -> Vec<String> {
         .collect()
 }
 
-/// Names of all packages that `name` needs to be built.
-fn reached(metadata: &Metadata, name: &str) -> BTreeSet<String> {
-    let resolve = metadata.resolve.as_ref().expect("cargo metadata resolves dependencies");
-    let mut open: Vec<&PackageId> = metadata
-        .packages
-        .iter()
-        .filter(|package| package.name.as_str() == name)
-        .map(|package| &package.id)
-        .collect();
-    assert!(!open.is_empty(), "{name} is a member");
-    let mut seen: BTreeSet<&PackageId> = BTreeSet::new();
-    while let Some(id) = open.pop() {
-        if !seen.insert(id) {
-            continue;
-        }
-        let node = resolve.nodes.iter().find(|node| node.id == *id).expect("every package is resolved");
-        let built = node
-            .deps
-            .iter()
-            .filter(|dep| dep.dep_kinds.iter().any(|k| k.kind != DependencyKind::Development));
-        open.extend(built.map(|dep| &dep.pkg));
-    }
-    seen.into_iter().map(|id| metadata[id].name.to_string()).collect()
+/// Names of all packages that `name` needs to be built by itself. `cargo metadata` would add the features that other
+/// members switch on.
+fn reached(name: &str) -> BTreeSet<String> {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--package", name, "--edges", "normal,build", "--prefix", "none"])
+        .args(["--format", "{p}"])
+        .current_dir(tree::root())
+        .output()
+        .expect("cargo tree runs");
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let text = String::from_utf8(tree.stdout).expect("cargo tree prints text");
+    let names: BTreeSet<String> =
+        text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
+    assert!(names.contains(name), "{name} is a member");
+    names
 }
 
 /// Sockets, clocks and environment named in the code of a pure crate.

@@ -20,8 +20,9 @@ impl File {
         std::str::from_utf8(&self.bytes).ok().filter(|text| !text.contains('\0'))
     }
 
+    /// Rust that somebody wrote; what a generator wrote follows the generator's rules.
     pub(crate) fn is_rust(&self) -> bool {
-        self.path.ends_with(".rs")
+        self.path.ends_with(".rs") && !self.path.contains("/src/generated/")
     }
 
     /// Whole files of tests: integration suites, and modules declared under `#[cfg(test)]` by their name.
