@@ -1,12 +1,23 @@
 //! The route table: an immutable snapshot of every override a proxy needs.
 //!
-//! It is built once, checked as a whole, and then only read; swapping one table for the next is the caller's affair.
-//! A look-up hashes the workload and the key, so that it costs the same with one override and with ten thousand.
+//! It is built, and then only read; swapping one table for the next is the caller's affair. A look-up hashes the workload
+//! and the key, so that it costs the same with one override and with ten thousand. The next table is derived from the
+//! one before: what an edit does not touch is shared between the two.
 
-use std::{collections::hash_map::Entry, fmt, net::SocketAddr, sync::Arc};
+mod builder;
+
+use std::{
+    borrow::Borrow,
+    fmt,
+    hash::{Hash, Hasher},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 // Seeded per map, so that nobody can choose names that collide.
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashSet};
+
+pub use self::builder::RouteTableBuilder;
 
 use crate::{RoutingKey, Workload};
 
@@ -57,18 +68,8 @@ pub struct Override {
 pub struct RouteTable {
     generation: u64,
     overrides: usize,
-    workloads: HashMap<Workload, Routes>,
-    sandboxes: HashMap<RoutingKey, Arc<str>>,
-}
-
-/// Collects what a [`RouteTable`] is made of, in any order.
-///
-/// After an error the offending item is left out and the builder stays usable, so that a caller can report everything
-/// that is wrong at once.
-#[derive(Debug)]
-pub struct RouteTableBuilder {
-    table: RouteTable,
-    keys: HashMap<Arc<str>, RoutingKey>,
+    workloads: HashMap<Workload, Arc<Routes>>,
+    owners: Arc<HashSet<Keyed<Owner>>>,
 }
 
 /// Two statements about routes that contradict each other, or one that hangs in the air.
@@ -126,10 +127,78 @@ pub enum TableError {
     },
 }
 
-#[derive(Debug, Default)]
+/// What the table has of one workload.
+#[derive(Clone, Debug, Default)]
 struct Routes {
     baseline: Ports,
-    overrides: HashMap<RoutingKey, Override>,
+    overrides: HashSet<Keyed<Override>>,
+}
+
+/// What a routing key stands for.
+#[derive(Clone, Debug)]
+struct Owner {
+    /// The sandbox or route group that was said to have the key.
+    stated: Option<Arc<str>>,
+    /// The sandbox of one of the key's overrides; there is one while `overrides` is not 0.
+    stand_in: Option<Arc<str>>,
+    /// Overrides of the key, over all workloads.
+    overrides: u32,
+}
+
+/// A value in a set that is searched by routing key. One pointer wide, so that a set can be copied at little cost, and
+/// that the room a growing set keeps free costs little too.
+#[derive(Debug)]
+struct Keyed<T>(Arc<(RoutingKey, T)>);
+
+// === impl Keyed ===
+
+impl<T> Keyed<T> {
+    fn new(key: RoutingKey, value: T) -> Self {
+        Self(Arc::new((key, value)))
+    }
+
+    fn key(&self) -> &RoutingKey {
+        &self.0.0
+    }
+
+    fn value(&self) -> &T {
+        &self.0.1
+    }
+}
+
+impl<T> Clone for Keyed<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> PartialEq for Keyed<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl<T> Eq for Keyed<T> {}
+
+// Hashes as the key does, which `Borrow` demands.
+impl<T> Hash for Keyed<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl<T> Borrow<RoutingKey> for Keyed<T> {
+    fn borrow(&self) -> &RoutingKey {
+        self.key()
+    }
+}
+
+// === impl Owner ===
+
+impl Owner {
+    fn name(&self) -> Option<&Arc<str>> {
+        self.stated.as_ref().or(self.stand_in.as_ref())
+    }
 }
 
 // === impl PortMatch ===
@@ -165,7 +234,7 @@ impl RouteTable {
     /// The table that sends everything to the baseline, of generation 0.
     #[must_use]
     pub fn empty() -> Self {
-        RouteTableBuilder::new(0).table
+        RouteTableBuilder::new(0).finish()
     }
 
     /// Which snapshot this is; the number its builder was given.
@@ -189,13 +258,13 @@ impl RouteTable {
     /// Whether some sandbox or route group has this key, whatever it forks.
     #[must_use]
     pub fn knows(&self, key: &RoutingKey) -> bool {
-        self.sandboxes.contains_key(key)
+        self.owners.contains(key)
     }
 
-    /// The sandbox or route group that has this key.
+    /// The sandbox or route group that has this key; where nobody was said to have it, the sandbox of an override.
     #[must_use]
-    pub fn sandbox(&self, key: &RoutingKey) -> Option<&Arc<str>> {
-        self.sandboxes.get(key)
+    pub fn owner(&self, key: &RoutingKey) -> Option<&Arc<str>> {
+        self.owners.get(key)?.value().name()
     }
 
     /// The baseline endpoints of a workload's port; `None` where the table has none, as for a sidecar's own app.
@@ -207,134 +276,25 @@ impl RouteTable {
     /// The override for a workload and a key.
     #[must_use]
     pub fn find(&self, workload: &Workload, key: &RoutingKey) -> Option<&Override> {
-        self.workloads.get(workload)?.overrides.get(key)
+        self.workloads.get(workload)?.overrides.get(key).map(Keyed::value)
     }
 
     /// Every override, in no particular order.
     pub fn overrides(&self) -> impl Iterator<Item = (&Workload, &RoutingKey, &Override)> {
         self.workloads.iter().flat_map(|(workload, routes)| {
-            routes.overrides.iter().map(move |(key, rule)| (workload, key, rule))
+            routes.overrides.iter().map(move |rule| (workload, rule.key(), rule.value()))
         })
     }
 
-    /// Every sandbox and route group with its key, in no particular order.
-    pub fn sandboxes(&self) -> impl Iterator<Item = (&RoutingKey, &Arc<str>)> {
-        self.sandboxes.iter()
+    /// Every routing key with the name of what has it, in no particular order.
+    pub fn owners(&self) -> impl Iterator<Item = (&RoutingKey, &Arc<str>)> {
+        self.owners.iter().filter_map(|owner| Some((owner.key(), owner.value().name()?)))
     }
 }
 
 impl Default for RouteTable {
     fn default() -> Self {
         Self::empty()
-    }
-}
-
-// === impl RouteTableBuilder ===
-
-impl RouteTableBuilder {
-    /// Starts a table of this generation.
-    #[must_use]
-    pub fn new(generation: u64) -> Self {
-        let (workloads, sandboxes) = (HashMap::new(), HashMap::new());
-        Self { table: RouteTable { generation, overrides: 0, workloads, sandboxes }, keys: HashMap::new() }
-    }
-
-    /// Adds a sandbox or a route group.
-    ///
-    /// # Errors
-    /// When its name or its key is already taken.
-    pub fn add_sandbox(&mut self, name: impl Into<Arc<str>>, key: RoutingKey) -> Result<(), TableError> {
-        let name = name.into();
-        if let Some(&first) = self.keys.get(&name) {
-            let (first, second) = (Box::new(first), Box::new(key));
-            return Err(TableError::DuplicateSandbox { name, first, second });
-        }
-        match self.table.sandboxes.entry(key) {
-            Entry::Occupied(taken) => {
-                Err(TableError::DuplicateKey { key, first: Arc::clone(taken.get()), second: name })
-            }
-            Entry::Vacant(free) => {
-                free.insert(Arc::clone(&name));
-                self.keys.insert(name, key);
-                Ok(())
-            }
-        }
-    }
-
-    /// Adds the baseline endpoints of one of a workload's ports.
-    ///
-    /// # Errors
-    /// When the port already has some.
-    pub fn add_workload(
-        &mut self,
-        workload: &Workload,
-        port: impl Into<PortMatch>,
-        endpoints: impl Into<Arc<[Endpoint]>>,
-    ) -> Result<(), TableError> {
-        let port = port.into();
-        let baseline = &mut self.table.workloads.entry(workload.clone()).or_default().baseline;
-        if baseline.iter().any(|(taken, _)| *taken == port) {
-            return Err(TableError::DuplicatePort { owner: workload.as_str().into(), port });
-        }
-        baseline.push((port, endpoints.into()));
-        baseline.sort_unstable_by_key(|(port, _)| *port);
-        Ok(())
-    }
-
-    /// Adds an override. Its key may be added later, its workload needs no baseline endpoints.
-    ///
-    /// # Errors
-    /// When the key already has an override for this workload, or the override maps a port twice.
-    pub fn add_override(
-        &mut self,
-        workload: &Workload,
-        key: RoutingKey,
-        mut rule: Override,
-    ) -> Result<(), TableError> {
-        rule.ports.sort_unstable_by_key(|(port, _)| *port);
-        for (one, next) in rule.ports.iter().zip(rule.ports.iter().skip(1)) {
-            if one.0 == next.0 {
-                return Err(TableError::DuplicatePort { owner: rule.fork, port: one.0 });
-            }
-        }
-        match self.table.workloads.entry(workload.clone()).or_default().overrides.entry(key) {
-            Entry::Occupied(taken) => Err(TableError::DuplicateOverride {
-                workload: workload.clone(),
-                key,
-                first: Arc::clone(&taken.get().fork),
-                second: rule.fork,
-            }),
-            Entry::Vacant(free) => {
-                free.insert(rule);
-                self.table.overrides += 1;
-                Ok(())
-            }
-        }
-    }
-
-    /// Every override whose key belongs to no sandbox or route group, in the order of their names.
-    #[must_use]
-    pub fn dangling(&self) -> Vec<TableError> {
-        let unknown = self.table.overrides().filter(|(_, key, _)| !self.table.knows(key));
-        let mut unknown: Vec<_> = unknown.collect();
-        unknown.sort_unstable_by_key(|&(workload, key, _)| (workload, key));
-        let error = |(workload, key, rule): (&Workload, &RoutingKey, &Override)| TableError::UnknownKey {
-            workload: workload.clone(),
-            key: *key,
-            fork: Arc::clone(&rule.fork),
-        };
-        unknown.into_iter().map(error).collect()
-    }
-
-    /// The finished table.
-    ///
-    /// # Errors
-    /// The first of [`RouteTableBuilder::dangling`].
-    pub fn build(self) -> Result<RouteTable, TableError> {
-        match self.dangling().into_iter().next() {
-            Some(error) => Err(error),
-            None => Ok(self.table),
-        }
     }
 }
 
@@ -348,86 +308,4 @@ fn endpoints(ports: &Ports, port: u16) -> Option<&Arc<[Endpoint]>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(text: &str) -> RoutingKey {
-        text.parse().unwrap()
-    }
-
-    fn cart() -> Workload {
-        "shop/Deployment/cart".parse().unwrap()
-    }
-
-    fn at(port: u16) -> Arc<[Endpoint]> {
-        Arc::new([Endpoint { addr: ([127, 0, 0, 1], port).into() }])
-    }
-
-    fn fork(name: &str, ports: Ports) -> Override {
-        Override { fork: name.into(), sandbox: "alice".into(), on_unavailable: OnUnavailable::Reject, ports }
-    }
-
-    #[test]
-    fn an_exact_port_wins_over_any_whatever_the_order() {
-        let mut builder = RouteTableBuilder::new(1);
-        builder.add_workload(&cart(), PortMatch::Any, at(1)).unwrap();
-        builder.add_workload(&cart(), 8080, at(2)).unwrap();
-        let table = builder.build().unwrap();
-        assert_eq!(table.baseline(&cart(), 8080), Some(&at(2)));
-        assert_eq!(table.baseline(&cart(), 9090), Some(&at(1)));
-        assert_eq!(table.baseline(&"shop/Deployment/web".parse().unwrap(), 8080), None);
-    }
-
-    #[test]
-    fn one_key_cannot_belong_to_two_sandboxes_nor_one_sandbox_have_two_keys() {
-        let mut builder = RouteTableBuilder::new(1);
-        builder.add_sandbox("alice", key("k1")).unwrap();
-        let error = builder.add_sandbox("bob", key("k1")).unwrap_err();
-        assert_eq!(error.to_string(), "routing key k1 belongs to sandbox alice and to sandbox bob");
-        let error = builder.add_sandbox("alice", key("k2")).unwrap_err();
-        assert_eq!(error.to_string(), "sandbox alice has routing key k1 and routing key k2");
-        builder.add_sandbox("bob", key("k2")).unwrap();
-    }
-
-    #[test]
-    fn a_workload_and_a_key_have_one_fork() {
-        let mut builder = RouteTableBuilder::new(1);
-        builder.add_override(&cart(), key("k1"), fork("one", vec![])).unwrap();
-        let error = builder.add_override(&cart(), key("k1"), fork("two", vec![])).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "shop/Deployment/cart with routing key k1 goes to fork one and to fork two"
-        );
-    }
-
-    #[test]
-    fn a_port_is_mapped_once() {
-        let mut builder = RouteTableBuilder::new(1);
-        let twice = vec![(PortMatch::Any, at(1)), (80.into(), at(2)), (PortMatch::Any, at(3))];
-        let error = builder.add_override(&cart(), key("k1"), fork("one", twice)).unwrap_err();
-        assert_eq!(error.to_string(), "one maps port * twice");
-        builder.add_workload(&cart(), 80, at(1)).unwrap();
-        let error = builder.add_workload(&cart(), 80, at(1)).unwrap_err();
-        assert_eq!(error.to_string(), "shop/Deployment/cart maps port 80 twice");
-    }
-
-    #[test]
-    fn an_override_needs_a_sandbox_which_may_be_added_later() {
-        let mut builder = RouteTableBuilder::new(1);
-        builder.add_override(&cart(), key("k1"), fork("one", vec![])).unwrap();
-        let errors = builder.dangling();
-        let text = "fork one of shop/Deployment/cart is for routing key k1, which belongs to no sandbox";
-        assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), [text]);
-        builder.add_sandbox("alice", key("k1")).unwrap();
-        let table = builder.build().unwrap();
-        assert_eq!((table.len(), table.is_empty(), table.generation()), (1, false, 1));
-        assert_eq!(table.sandbox(&key("k1")).map(AsRef::as_ref), Some("alice"));
-        assert_eq!(table.overrides().count(), 1);
-    }
-
-    #[test]
-    fn the_empty_table_knows_nobody() {
-        let table = RouteTable::empty();
-        assert!(table.is_empty() && !table.knows(&key("k1")) && table.find(&cart(), &key("k1")).is_none());
-    }
-}
+mod tests;
