@@ -30,6 +30,7 @@ mod relay;
 mod routes;
 pub mod servers;
 pub mod wire;
+pub mod xds;
 
 pub use client::{End, RawClient, ReadError, Transcript};
 pub use eventually::{DEADLINE, eventually, eventually_within};
