@@ -1,4 +1,4 @@
-//! The command line of the demo, as clap's builder says it. No setting of the proxy stands here.
+//! The command line of the demo, as clap's builder says it. No setting of the other programs stands here.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use crate::service::{Service, Version};
 #[derive(Debug)]
 pub(crate) enum Invocation {
     /// Start the shop, show the requests being steered, stay up unless `once`.
-    Run { lifetime: Lifetime, proxy: Option<PathBuf> },
+    Run { lifetime: Lifetime, proxy: Option<PathBuf>, control: Option<PathBuf> },
     /// Be one service of the shop.
     Service(Service),
     /// Become `program`, but die with the process `parent`.
@@ -50,6 +50,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Invocation, 
         _ => Invocation::Run {
             lifetime: if sub.get_flag("once") { Lifetime::Once } else { Lifetime::UntilSignal },
             proxy: sub.remove_one("proxy"),
+            control: sub.remove_one("control"),
         },
     })
 }
@@ -60,7 +61,8 @@ fn command() -> Command {
         .arg(Arg::new("once").long("once").action(ArgAction::SetTrue).help(
             "Exit after the checks: 0 if every request was answered by whom it should have been, else 1",
         ))
-        .arg(path("proxy").help("The spurline-proxy to run [default: the one beside this program]"));
+        .arg(path("proxy").help("The spurline-proxy to run [default: the one beside this program]"))
+        .arg(path("control").help("The spurline-control to run [default: the one beside this program]"));
     let service = Command::new("service")
         .about("One service of the shop: plain HTTP, knows nothing of routing keys, copies `baggage`")
         .arg(Arg::new("name").long("name").required(true).help("Name it answers with"))
@@ -123,9 +125,11 @@ mod tests {
 
     #[test]
     fn run_stays_up_unless_told_otherwise() {
-        let Ok(Invocation::Run { lifetime, proxy }) = parsed("spurline-demo run") else { panic!("run") };
+        let Ok(Invocation::Run { lifetime, proxy, control }) = parsed("spurline-demo run") else {
+            panic!("run")
+        };
         assert_eq!(lifetime, Lifetime::UntilSignal);
-        assert_eq!(proxy, None);
+        assert_eq!((proxy, control), (None, None));
     }
 
     #[test]

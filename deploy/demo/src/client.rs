@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{HOST, HeaderMap};
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::service::Reply;
 
-/// Longer than any answer of a shop on this machine takes; past it a request counts as lost.
+/// Longer than any answer on this machine takes; past it a request counts as lost.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -34,7 +34,7 @@ pub(crate) struct Connection {
 
 #[derive(Debug)]
 struct Open {
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
     /// Owns the task that drives the connection: dropped, it is aborted.
     _driver: JoinSet<()>,
 }
@@ -54,14 +54,30 @@ impl Connection {
         Self { addr, open: None }
     }
 
-    /// Sends one GET and reads the whole answer.
+    /// [`Self::send`] for what has no body.
+    pub(crate) async fn get(&mut self, path: &str, fields: &[Field<'_>]) -> Result<Answer> {
+        self.send(Method::GET, path, fields, Bytes::new()).await
+    }
+
+    /// Sends one request and reads the whole answer.
     ///
     /// A connection that the peer closed after the previous answer is replaced first: nothing was sent on it.
     ///
     /// # Errors
     /// Anything that leaves the request without a complete answer within 5 seconds.
-    pub(crate) async fn get(&mut self, path: &str, fields: &[Field<'_>]) -> Result<Answer> {
-        let result = timeout(ANSWER_TIMEOUT, self.exchange(path, fields)).await;
+    pub(crate) async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        fields: &[Field<'_>],
+        body: Bytes,
+    ) -> Result<Answer> {
+        let mut request = Request::builder().method(method).uri(path).header(HOST, self.addr.to_string());
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body))?;
+        let result = timeout(ANSWER_TIMEOUT, self.exchange(request)).await;
         let result = result.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {ANSWER_TIMEOUT:?}")));
         if result.is_err() {
             self.open = None;
@@ -69,16 +85,12 @@ impl Connection {
         result
     }
 
-    async fn exchange(&mut self, path: &str, fields: &[Field<'_>]) -> Result<Answer> {
+    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Answer> {
         let mut open = match still_open(self.open.take()).await {
             Some(open) => open,
             None => connect(self.addr).await?,
         };
-        let mut request = Request::get(path).header(HOST, self.addr.to_string());
-        for (name, value) in fields {
-            request = request.header(*name, *value);
-        }
-        let response = open.sender.send_request(request.body(Empty::new())?).await?;
+        let response = open.sender.send_request(request).await?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!(error)).context("the answer broke off")?.to_bytes();

@@ -1,15 +1,15 @@
 //! `spurline-demo run`: the order of the story, and its end, whatever ends it.
 
 use std::future::{Future, pending};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::Lifetime;
 use crate::screen::{Screen, Style};
-use crate::shop::{KEY, Map, Processes, Shop};
+use crate::service::Version;
+use crate::shop::{KEY, Map, PATH, Processes, Programs, Shop, WAIT};
 use crate::{steady, steering};
 
 /// What ended a part of the story.
@@ -23,13 +23,12 @@ enum Ended<T> {
 ///
 /// # Errors
 /// Something of the demo itself failed; a check that did not hold is the exit code 1 instead.
-pub(crate) async fn run(lifetime: Lifetime, proxy: Option<PathBuf>) -> Result<ExitCode> {
+pub(crate) async fn run(lifetime: Lifetime, programs: &Programs) -> Result<ExitCode> {
     let screen = Screen::of_this_process();
     let mut signals = Signals::catch()?;
-    let proxy = find_proxy(proxy)?;
-    screen.heading("Starting a shop of 4 services behind 5 proxies");
+    screen.heading("Starting a shop of 4 services behind 5 proxies, and a control service");
     let mut shop = tokio::select! {
-        shop = Shop::start(&proxy) => shop?,
+        shop = Shop::start(programs) => shop?,
         () = signals.next() => return Ok(ExitCode::FAILURE),
     };
     print_map(&shop.map, screen);
@@ -45,7 +44,10 @@ pub(crate) async fn run(lifetime: Lifetime, proxy: Option<PathBuf>) -> Result<Ex
 /// Returns whether all checks held.
 async fn tell(shop: &mut Shop, signals: &mut Signals, lifetime: Lifetime, screen: Screen) -> Result<bool> {
     let Shop { processes, map, .. } = shop;
-    let checks = async { Ok(steering::run(map, screen).await? & steady::run(map, screen).await?) };
+    let checks = async {
+        create(map, screen).await?;
+        Ok(steering::run(map, screen).await? & steady::run(map, screen).await?)
+    };
     let held = match attend(checks, processes, signals).await? {
         Ended::Done(held) => held,
         Ended::Signalled => return Ok(false),
@@ -65,6 +67,16 @@ async fn tell(shop: &mut Shop, signals: &mut Signals, lifetime: Lifetime, screen
     Ok(held)
 }
 
+/// Creates alice's sandbox as a person or a pipeline would: one PUT, answered once every proxy has it.
+async fn create(map: &Map, screen: Screen) -> Result<()> {
+    screen.heading("Creating alice's sandbox over REST");
+    screen.step(&format!("PUT http://{}{PATH}?{WAIT}", map.control.rest));
+    let change = map.sandbox().change(Version::Fork, map.proxies().len()).await?;
+    let took = screen.paint(&format!("{} ms", change.took().as_millis()), Style::Bold);
+    screen.verdict(true, &format!("programmed {0}/{0} after {took}: every proxy has it", change.proxies));
+    Ok(())
+}
+
 /// Runs `work` until it is done, a signal comes, or a child dies, which is an error.
 async fn attend<T>(
     work: impl Future<Output = Result<T>>,
@@ -79,21 +91,12 @@ async fn attend<T>(
     }
 }
 
-fn find_proxy(given: Option<PathBuf>) -> Result<PathBuf> {
-    let path = match given {
-        Some(path) => path,
-        None => std::env::current_exe()?.with_file_name("spurline-proxy"),
-    };
-    let fix = "build it with `cargo build --release -p spurline-proxy`, or name one with --proxy PATH";
-    anyhow::ensure!(path.is_file(), "there is no proxy at {}: {fix}", path.display());
-    path.canonicalize().with_context(|| format!("cannot use {}", path.display()))
-}
-
 fn print_map(map: &Map, screen: Screen) {
     screen.step("curl ─► gateway ─► frontend ─► cart ──────────────────► inventory");
     screen.step("                               └─key─► cart@alice ─┘");
     screen.step(&format!("key of alice's sandbox: {}", screen.paint(KEY, Style::Bold)));
-    screen.step(&format!("gateway http://{}   routes {}", map.gateway.listen, map.routes.path().display()));
+    let (gateway, control) = (map.gateway.listen, &map.control);
+    screen.step(&format!("gateway http://{gateway}   control http://{} (REST)", control.rest));
 }
 
 fn print_hints(map: &Map, screen: Screen) {
@@ -108,10 +111,12 @@ fn print_hints(map: &Map, screen: Screen) {
     ] {
         screen.step(&line);
     }
-    screen.heading("Or edit the routes while it runs, and look inside:");
-    let routes = map.routes.path();
-    screen.step(&format!("$EDITOR {}", routes.display()));
-    screen.step(&format!("tail -f {}", routes.with_file_name("gateway.proxy.log").display()));
+    screen.heading("Or delete the sandbox, read it, and create it again while it runs:");
+    let sandbox = format!("http://{}{PATH}", map.control.rest);
+    screen.step(&format!("curl -X DELETE '{sandbox}?{WAIT}'"));
+    screen.step(&format!("curl {sandbox}"));
+    screen.step(&format!("curl -X PUT '{sandbox}?{WAIT}' -d '{}'", map.sandbox().document()));
+    screen.heading("And look inside the proxies:");
     for proxy in map.proxies() {
         let width = map.proxies().iter().map(|proxy| proxy.name.len()).max().unwrap_or_default();
         screen.step(&format!(

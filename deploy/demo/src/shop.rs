@@ -1,4 +1,4 @@
-//! The shop: four services, each behind its own proxy, a gateway before them, one routes file for all.
+//! The shop: four services, each behind its own proxy, a gateway before them, a control service for all proxies.
 //!
 //! ```text
 //! curl ─► gateway ─► [proxy] frontend ─► [proxy] cart ──────► [proxy] inventory
@@ -6,23 +6,29 @@
 //! ```
 
 mod admin;
+mod control;
 mod map;
 mod process;
-mod routes;
+mod sandbox;
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-pub(crate) use self::admin::Generations;
 pub(crate) use self::map::Map;
 pub(crate) use self::process::Processes;
-pub(crate) use self::routes::KEY;
-use crate::service::Version;
+pub(crate) use self::sandbox::{Change, KEY, PATH, WAIT};
 
 /// A port that was free a moment ago may be taken when a child binds it; then everything starts afresh.
 const START_ATTEMPTS: u32 = 5;
+
+/// The programs of this project that the shop runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    pub(crate) proxy: PathBuf,
+    pub(crate) control: PathBuf,
+}
 
 /// The running shop.
 #[derive(Debug)]
@@ -35,14 +41,14 @@ pub(crate) struct Shop {
 // === impl Shop ===
 
 impl Shop {
-    /// Starts everything and waits until it is ready.
+    /// Starts everything and waits until it is ready. There is no sandbox yet.
     ///
     /// # Errors
     /// A process ended or was not ready in time. Nothing is left running.
-    pub(crate) async fn start(proxy: &Path) -> Result<Self> {
+    pub(crate) async fn start(programs: &Programs) -> Result<Self> {
         let mut attempt = 1;
         loop {
-            let mut shop = Self::spawn(proxy)?;
+            let mut shop = Self::spawn(programs)?;
             let death = tokio::select! {
                 ready = shop.map.ready() => return ready.map(|()| shop),
                 death = shop.processes.first_death() => death?,
@@ -54,18 +60,19 @@ impl Shop {
         }
     }
 
-    fn spawn(proxy: &Path) -> Result<Self> {
+    fn spawn(programs: &Programs) -> Result<Self> {
         let dir =
             tempfile::Builder::new().prefix("spurline-demo-").tempdir().context("no temporary directory")?;
         let map = Map::on_free_ports(dir.path())?;
-        map.routes.write(Version::Fork)?;
         let mut processes = Processes::new(dir.path());
         let this_program = std::env::current_exe()?;
+        let (name, args) = map.control.command();
+        processes.start(&name, &programs.control, &args)?;
         for (name, args) in map.service_commands() {
             processes.start(&name, &this_program, &args)?;
         }
         for (name, args) in map.proxy_commands() {
-            processes.start(&name, proxy, &args)?;
+            processes.start(&name, &programs.proxy, &args)?;
         }
         Ok(Self { processes, map, dir })
     }

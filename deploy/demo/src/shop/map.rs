@@ -9,7 +9,8 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::admin;
-use super::routes::{RoutesFile, SERVICE_PORT};
+use super::control::Control;
+use super::sandbox::{SERVICE_PORT, Sandbox};
 use crate::service::Version;
 
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -24,7 +25,7 @@ pub(crate) struct Map {
     pub(crate) inventory: Member,
     /// The fork of `cart`. It has its own proxy, as every pod has.
     pub(crate) fork: Member,
-    pub(crate) routes: RoutesFile,
+    pub(crate) control: Control,
 }
 
 /// One proxy process.
@@ -43,12 +44,12 @@ pub(crate) struct Member {
 }
 
 /// A name for messages and the log file, and the arguments of the program.
-type Named = (String, Vec<String>);
+pub(super) type Named = (String, Vec<String>);
 
 // === impl Map ===
 
 impl Map {
-    /// Draws a map on ports that are free now; the routes file will be in `dir`.
+    /// Draws a map on ports that are free now; what the control service keeps will be in `dir`.
     pub(crate) fn on_free_ports(dir: &Path) -> Result<Self> {
         let mut ports = FreePorts::default();
         let gateway = ports.proxy("gateway")?;
@@ -56,13 +57,18 @@ impl Map {
         let cart = ports.member("cart")?;
         let inventory = ports.member("inventory")?;
         let fork = ports.member("cart-alice")?;
-        let routes = RoutesFile::new(dir.join("routes.yaml"), fork.proxy.listen);
-        Ok(Self { gateway, frontend, cart, inventory, fork, routes })
+        let control = Control::new([ports.next()?, ports.next()?, ports.next()?], dir);
+        Ok(Self { gateway, frontend, cart, inventory, fork, control })
     }
 
     pub(crate) fn proxies(&self) -> [&Proxy; 5] {
-        let Self { gateway, frontend, cart, inventory, fork, routes: _ } = self;
+        let Self { gateway, frontend, cart, inventory, fork, control: _ } = self;
         [gateway, &frontend.proxy, &cart.proxy, &inventory.proxy, &fork.proxy]
+    }
+
+    /// Alice's sandbox. Creating it is somebody else's business.
+    pub(crate) fn sandbox(&self) -> Sandbox {
+        Sandbox::new(self.control.rest, self.fork.proxy.listen)
     }
 
     fn members(&self) -> [&Member; 4] {
@@ -88,16 +94,17 @@ impl Map {
             "workload=shop/Deployment/frontend,baseline={},role=gateway,trust=all",
             self.frontend.proxy.listen
         );
-        let mut commands = vec![gateway.command(&self.routes, &entry)];
+        let mut commands = vec![gateway.command(&self.control, &entry)];
         for member in self.members() {
             let workload = format!("workload=shop/Deployment/{},baseline={}", member.proxy.name, member.app);
-            commands.push(member.proxy.command(&self.routes, &workload));
+            commands.push(member.proxy.command(&self.control, &workload));
         }
         commands
     }
 
-    /// Waits until every service accepts connections and every proxy calls itself ready.
+    /// Waits until the control service answers, every service accepts connections and every proxy calls itself ready.
     pub(crate) async fn ready(&self) -> Result<()> {
+        until(async || self.control.is_ready().await).await.context("control service")?;
         for member in self.members() {
             let name = &member.proxy.name;
             until(async || TcpStream::connect(member.app).await.is_ok())
@@ -117,7 +124,8 @@ impl Map {
     pub(crate) fn is_any_port_taken(&self) -> bool {
         let proxies = self.proxies().map(|proxy| [proxy.listen, proxy.admin]);
         let apps = self.members().map(|member| member.app);
-        proxies.iter().flatten().chain(&apps).any(|addr| TcpListener::bind(addr).is_err())
+        let control = self.control.addresses();
+        proxies.iter().flatten().chain(&apps).chain(&control).any(|addr| TcpListener::bind(addr).is_err())
     }
 }
 
@@ -147,14 +155,14 @@ impl Member {
 
 impl Proxy {
     /// `serves`: what stands behind the listener, in the syntax of `--listener`.
-    fn command(&self, routes: &RoutesFile, serves: &str) -> Named {
+    fn command(&self, control: &Control, serves: &str) -> Named {
         let Self { name, listen, admin } = self;
         let listener = format!("name={name},listen={listen},port={SERVICE_PORT},{serves}");
         let settings = [
             ("--listener", listener),
             ("--admin-listen", admin.to_string()),
-            ("--routes", routes.path().display().to_string()),
-            // Nine processes share this machine.
+            ("--control", format!("http://{}", control.grpc)),
+            // Ten processes share this machine.
             ("--workers", "1".to_owned()),
             // Nobody balances over these proxies, so nobody has to be told before they stop accepting.
             ("--drain-delay", "0s".to_owned()),
@@ -199,6 +207,7 @@ mod tests {
         let map = Map::on_free_ports(Path::new("nowhere"))?;
         let mut all: Vec<SocketAddr> = map.members().map(|member| member.app).to_vec();
         all.extend(map.proxies().iter().flat_map(|proxy| [proxy.listen, proxy.admin]));
+        all.extend(map.control.addresses());
         let drawn = all.len();
         all.sort();
         all.dedup();

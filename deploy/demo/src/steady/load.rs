@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, ensure};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -48,7 +49,9 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
-    connections: JoinSet<Vec<Sample>>,
+    connections: JoinSet<()>,
+    incoming: UnboundedReceiver<Sample>,
+    received: Vec<Sample>,
 }
 
 // === impl Load ===
@@ -56,17 +59,29 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) fn start(gateway: SocketAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
+        // Bounded by the length of a run: each connection waits for an answer before it sends again.
+        let (samples, incoming) = unbounded_channel();
         let mut connections = JoinSet::new();
         for number in 0..CONNECTIONS {
-            connections.spawn(send(gateway, number, Arc::clone(&stop)));
+            connections.spawn(send(gateway, number, Arc::clone(&stop), samples.clone()));
         }
-        Self { stop, connections }
+        Self { stop, connections, incoming, received: Vec::new() }
+    }
+
+    /// All requests that were answered or lost until now.
+    pub(crate) fn so_far(&mut self) -> &[Sample] {
+        while let Ok(sample) = self.incoming.try_recv() {
+            self.received.push(sample);
+        }
+        &self.received
     }
 
     /// Lets every request that is under way end, and returns all of them.
-    pub(crate) async fn finish(self) -> Vec<Sample> {
+    pub(crate) async fn finish(mut self) -> Vec<Sample> {
         self.stop.store(true, Ordering::Relaxed);
-        self.connections.join_all().await.into_iter().flatten().collect()
+        while self.connections.join_next().await.is_some() {}
+        self.so_far();
+        self.received
     }
 
     pub(crate) fn connections() -> usize {
@@ -74,15 +89,14 @@ impl Load {
     }
 }
 
-async fn send(gateway: SocketAddr, number: usize, stop: Arc<AtomicBool>) -> Vec<Sample> {
+async fn send(gateway: SocketAddr, number: usize, stop: Arc<AtomicBool>, samples: UnboundedSender<Sample>) {
     let mut connection = Connection::new(gateway);
-    let mut samples = Vec::new();
     // Each connection begins at another kind, so that at any moment all kinds are under way.
-    for kind in Kind::ALL.into_iter().cycle().skip(number) {
+    for (sequence, kind) in Kind::ALL.into_iter().cycle().skip(number).enumerate() {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let path = format!("/orders/{number}-{}", samples.len());
+        let path = format!("/orders/{number}-{sequence}");
         let baggage = format!("user=7,sd-routing-key={KEY}");
         let sent = Instant::now();
         let answer = connection.get(&path, &kind.fields(&baggage)).await;
@@ -92,9 +106,10 @@ async fn send(gateway: SocketAddr, number: usize, stop: Arc<AtomicBool>) -> Vec<
                 .map_or_else(|e| Outcome::Misrouted(format!("{e:#}")), Outcome::Answered),
             Err(error) => Outcome::Lost(format!("{error:#}")),
         };
-        samples.push(Sample { kind, sent, answered, outcome });
+        if samples.send(Sample { kind, sent, answered, outcome }).is_err() {
+            break;
+        }
     }
-    samples
 }
 
 /// The copy of `cart` in the answer to `path`, if the answer belongs to it and everybody else is the baseline.
@@ -105,6 +120,15 @@ pub(crate) fn cart_of(reply: &Reply, path: &str) -> Result<Version> {
     match hops.as_slice() {
         [("frontend", Version::Baseline), ("cart", cart), ("inventory", Version::Baseline)] => Ok(*cart),
         other => anyhow::bail!("answered by {other:?}"),
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// Whether this copy of `cart` answered, rightly or not.
+    pub(crate) fn is_by(&self, version: Version) -> bool {
+        matches!(self, Self::Answered(by) if *by == version)
     }
 }
 

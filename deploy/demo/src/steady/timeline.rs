@@ -6,13 +6,13 @@ use tokio::time::Instant;
 
 use crate::service::Version;
 
-/// The history of the routes file: which copy of the forked service keyed requests were to reach, and when.
+/// The history of the routes: which copy of the forked service keyed requests were to reach, and when.
 ///
-/// A change is written at one moment and in force in every proxy at a later one. Between the two each proxy has
+/// A change is asked for at one moment and in force in every proxy at a later one. Between the two each proxy has
 /// either table, so both copies are right; outside of it only one is:
 ///
 /// ```text
-///            written   live               written  live
+///             asked    live                asked   live
 /// fork ─────────┤        ├── baseline ───────┤       ├── fork
 ///               └ either ┘                   └ either ┘
 /// ```
@@ -25,7 +25,7 @@ pub(crate) struct Timeline {
 struct Phase {
     version: Version,
     /// When the first proxy may have had this table. `None`: from the beginning.
-    written: Option<Instant>,
+    asked: Option<Instant>,
     /// When the last proxy had left this table. `None`: not yet.
     left: Option<Instant>,
 }
@@ -35,15 +35,15 @@ struct Phase {
 impl Timeline {
     /// Every proxy sends keyed requests to `version`.
     pub(crate) fn starting_with(version: Version) -> Self {
-        Self { phases: vec![Phase { version, written: None, left: None }] }
+        Self { phases: vec![Phase { version, asked: None, left: None }] }
     }
 
-    /// A change to `version` was begun to be written at `written` and in every proxy by `live`.
-    pub(crate) fn change(&mut self, version: Version, written: Instant, live: Instant) {
+    /// A change to `version` was asked for at `asked` and in every proxy by `live`.
+    pub(crate) fn change(&mut self, version: Version, asked: Instant, live: Instant) {
         if let Some(last) = self.phases.last_mut() {
             last.left = Some(live);
         }
-        self.phases.push(Phase { version, written: Some(written), left: None });
+        self.phases.push(Phase { version, asked: Some(asked), left: None });
     }
 
     /// The phase, by position, and the copy it demands, if a request between `sent` and `answered` can have met
@@ -64,7 +64,7 @@ impl Timeline {
 
 impl Phase {
     fn overlaps(&self, sent: Instant, answered: Instant) -> bool {
-        self.written.is_none_or(|written| answered >= written) && self.left.is_none_or(|left| sent <= left)
+        self.asked.is_none_or(|asked| answered >= asked) && self.left.is_none_or(|left| sent <= left)
     }
 }
 
