@@ -19,6 +19,7 @@
 )]
 
 mod client;
+mod control;
 mod eventually;
 pub mod ledger;
 mod loopback;
@@ -33,6 +34,7 @@ pub mod wire;
 pub mod xds;
 
 pub use client::{End, RawClient, ReadError, Transcript};
+pub use control::{Control, Document, Rest, TestControl, control_binary, json_of};
 pub use eventually::{DEADLINE, eventually, eventually_within};
 pub use loopback::free_address;
 pub use pod::{Pod, Redirect, skip_netns};

@@ -1,5 +1,6 @@
 //! Child processes with captured output, ended when dropped.
 
+use std::ffi::OsStr;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -52,6 +53,23 @@ impl Process {
         self.child.id()
     }
 
+    /// Resident memory in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the process status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a VmRSS line");
+        let kib: u64 = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a size");
+        kib * 1024
+    }
+
+    /// Processor time used until now, in clock ticks (1/100 s).
+    pub fn processor_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("the process state");
+        let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
+        let ticks = |index: usize| fields[index].parse::<u64>().expect("ticks");
+        ticks(11) + ticks(12)
+    }
+
     /// What it wrote to standard error until now.
     pub fn stderr(&self) -> String {
         text(&self.stderr)
@@ -97,6 +115,27 @@ pub fn run(command: Command, deadline: Duration) -> Finished {
     let mut process = Process::spawn(&name, command);
     let status = process.wait(deadline);
     Finished { code: status.code(), stdout: process.stdout(), stderr: process.stderr() }
+}
+
+/// Where a binary under test is: what `variable` says, else beside the test's own build. Panics with the fix otherwise.
+pub(crate) fn built(name: &str, variable: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
+        return PathBuf::from(path);
+    }
+    let test = std::env::current_exe().expect("the path of this test");
+    let profile = test.parent().and_then(|deps| deps.parent()).expect("a target directory");
+    let path = profile.join(name);
+    assert!(path.exists(), "{} is missing: run `cargo build -p {name}`, or set {variable}", path.display());
+    path
+}
+
+/// A command without the variables that are meant for the harness: the binaries refuse settings they do not know.
+pub(crate) fn clean_command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SPURLINE_")) {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// A tool that `tests/setup.sh` puts below `target/tools`; panics with the fix when it is not there.

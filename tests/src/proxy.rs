@@ -4,17 +4,16 @@ mod builder;
 mod metrics;
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::client::RawClient;
 use crate::eventually::eventually;
-use crate::process::{Finished, Process, run};
+use crate::process::{Finished, Process, built, clean_command, run};
 use crate::wire::Response;
 
 pub use builder::Builder;
@@ -22,27 +21,7 @@ pub use metrics::Metrics;
 
 /// Where the proxy binary is: `SPURLINE_PROXY`, else beside the test's own build. Panics with the fix otherwise.
 pub fn binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("SPURLINE_PROXY") {
-        return PathBuf::from(path);
-    }
-    let test = std::env::current_exe().expect("the path of this test");
-    let profile = test.parent().and_then(|deps| deps.parent()).expect("a target directory");
-    let path = profile.join("spurline-proxy");
-    assert!(
-        path.exists(),
-        "{} is missing: run `cargo build -p spurline-proxy`, or set SPURLINE_PROXY",
-        path.display()
-    );
-    path
-}
-
-/// A command without the variables that are meant for the harness: the proxy refuses settings it does not know.
-fn clean_command(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SPURLINE_")) {
-        command.env_remove(name);
-    }
-    command
+    built("spurline-proxy", "SPURLINE_PROXY")
 }
 
 /// A running `spurline-proxy`. Dropping it checks that nothing panicked inside, then kills it.
@@ -180,11 +159,7 @@ impl TestProxy {
 
     /// Resident memory in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the process status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a VmRSS line");
-        let kib: u64 = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a size");
-        kib * 1024
+        self.process.resident_bytes()
     }
 
     /// Open descriptors.
@@ -201,10 +176,7 @@ impl TestProxy {
 
     /// Processor time used until now, in clock ticks (1/100 s).
     pub fn processor_ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("the process state");
-        let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
-        let ticks = |index: usize| fields[index].parse::<u64>().expect("ticks");
-        ticks(11) + ticks(12)
+        self.process.processor_ticks()
     }
 
     /// Panics when anything inside the proxy panicked.

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{TestProxy, binary, clean_command};
+use super::{TestProxy, binary};
 use crate::eventually::eventually;
 use crate::loopback::free_address;
-use crate::process::Process;
+use crate::process::{Process, clean_command};
 use crate::routes::Routes;
 
 /// A description of a proxy: listeners, settings, and the program it is started under.
