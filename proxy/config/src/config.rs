@@ -21,6 +21,8 @@ pub struct Config {
     pub routes: Option<PathBuf>,
     /// How often the routes file is looked at.
     pub routes_poll_interval: Duration,
+    /// Where route tables come from instead of a file; never together with `routes`.
+    pub control: Option<Control>,
     /// Where routing keys are read and written.
     pub carriers: CarrierConfig,
     /// Keys that verify signed routing keys.
@@ -46,6 +48,45 @@ pub struct Inbound {
     pub listen: SocketAddr,
     /// What runs in this pod; `None`: no request is steered, everything goes to the original destination.
     pub workload: Option<Workload>,
+}
+
+/// The control service, as a proxy sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// Tried in turn; at least one.
+    pub servers: Vec<ControlServer>,
+    /// See `control_ca_file`; always there when a server is [`ControlServer::Https`].
+    pub ca_file: Option<PathBuf>,
+    /// What this proxy shows of itself.
+    pub identity: Option<ControlIdentity>,
+    /// See `control_node_id`.
+    pub node_id: Option<String>,
+    /// See `control_snapshot`.
+    pub snapshot: Option<PathBuf>,
+    /// See `control_snapshot_age_max`.
+    pub snapshot_age_max: Duration,
+    /// See `control_ready_timeout`; `None`: no limit.
+    pub ready_timeout: Option<Duration>,
+}
+
+/// Where one server of the control service listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlServer {
+    /// Without TLS, at `HOST:PORT`.
+    Http(String),
+    /// With TLS, at `HOST:PORT`.
+    Https(String),
+    /// On a Unix socket.
+    Unix(PathBuf),
+}
+
+/// Files with a certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlIdentity {
+    /// See `control_cert_file`.
+    pub cert_file: PathBuf,
+    /// See `control_key_file`.
+    pub key_file: PathBuf,
 }
 
 /// Where the keys for signed routing keys stand.

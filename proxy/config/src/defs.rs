@@ -26,6 +26,7 @@ pub(crate) enum Group {
     Process,
     Listeners,
     Routes,
+    Control,
     Carriers,
     Limits,
     Timeouts,
@@ -35,11 +36,12 @@ pub(crate) enum Group {
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Command,
         Self::Process,
         Self::Listeners,
         Self::Routes,
+        Self::Control,
         Self::Carriers,
         Self::Limits,
         Self::Timeouts,
@@ -54,6 +56,7 @@ impl Group {
             Self::Process => "Process",
             Self::Listeners => "Listeners",
             Self::Routes => "Routes",
+            Self::Control => "Control service",
             Self::Carriers => "Routing keys",
             Self::Limits => "Limits",
             Self::Timeouts => "Timeouts",
@@ -128,6 +131,7 @@ const MIB: u64 = 1 << 20;
 const MINUTE: Duration = ms(60_000);
 const HOUR: Duration = ms(3_600_000);
 const DAY: Duration = ms(86_400_000);
+const YEAR: Duration = ms(365 * 86_400_000);
 const PATH: Kind = Kind::Text("a path");
 const TIMEOUT: Kind = Kind::Timeout { max: DAY };
 const PERCENT: Kind = count(0, 100);
@@ -160,6 +164,24 @@ settings! {
             "YAML file with workloads, sandboxes and overrides. Without it, and while it is missing, everything goes to the baseline. A wrong file changes nothing: the last good table stays.";
         RoutesPollInterval = "routes_poll_interval": span(10, HOUR), "250ms",
             "How often the routes file is looked at. A change is applied once it stayed the same for one interval.";
+    }
+    Control {
+        Control = "control": Kind::List("http://HOST:PORT, https://HOST:PORT, unix:/PATH"), "",
+            "Where the control service listens, instead of a routes file. Several are tried in turn. While none can be reached the last good table stays, and without one everything goes to the baseline.";
+        ControlCaFile = "control_ca_file": PATH, "",
+            "PEM file with the authorities whose certificates the control service may show. Required with https. Read anew for each connection, like the other two.";
+        ControlCertFile = "control_cert_file": PATH, "",
+            "PEM file with the certificate, and its chain, that this proxy shows to the control service.";
+        ControlKeyFile = "control_key_file": PATH, "",
+            "PEM file with the private key of control_cert_file.";
+        ControlNodeId = "control_node_id": Kind::Text("up to 200 visible characters"), "",
+            "Name under which the control service lists this proxy. Without it: the host's name and the number of the process.";
+        ControlSnapshot = "control_snapshot": PATH, "",
+            "File that keeps what the control service sent, so that a proxy that starts while it is away steers all the same. Its folder must exist and be writable; every proxy needs a file of its own.";
+        ControlSnapshotAgeMax = "control_snapshot_age_max": span(1_000, YEAR), "24h",
+            "A snapshot that was written longer ago than this is ignored at start.";
+        ControlReadyTimeout = "control_ready_timeout": Kind::Timeout { max: HOUR }, "10s",
+            "How long readiness waits for the first complete answer when there is no snapshot. Traffic is never held up: what comes before goes to the baseline.";
     }
     Carriers {
         RoutingHeaders = "routing_headers": Kind::List("header names"), "sd-routing-key",

@@ -23,8 +23,8 @@ use std::{ffi::OsString, io, path::Path};
 
 pub use crate::{
     config::{
-        AccessLogTarget, Config, Drain, Inbound, Limits, Log, LogFormat, LogLevel, SignedKeys, Timeouts,
-        Upstream,
+        AccessLogTarget, Config, Control, ControlIdentity, ControlServer, Drain, Inbound, Limits, Log,
+        LogFormat, LogLevel, SignedKeys, Timeouts, Upstream,
     },
     error::Exit,
     listener::{Listener, Protocol, Role},

@@ -1,5 +1,6 @@
 //! From what was typed to what is meant: every value read, every rule between values checked, every mistake kept.
 
+mod control;
 mod values;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -33,6 +34,7 @@ pub(crate) fn resolve(raw: &Raw, problems: Vec<Problem>) -> Result<Command, Exit
         admin: admin(&mut values),
         routes: values.text(Id::Routes).map(PathBuf::from),
         routes_poll_interval: values.span(Id::RoutesPollInterval),
+        control: control::control(&mut values),
         carriers: carriers(&mut values),
         signed_keys: signed_keys(&mut values),
         limits: limits(&mut values),

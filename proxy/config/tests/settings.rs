@@ -3,7 +3,9 @@
 
 use std::{fs, io, net::SocketAddr, path::Path, time::Duration};
 
-use spurline_config::{AccessLogTarget, Command, Config, Exit, LogLevel, Protocol, Role, parse};
+use spurline_config::{
+    AccessLogTarget, Command, Config, ControlServer, Exit, LogLevel, Protocol, Role, parse,
+};
 use spurline_route::{GatewayCarrier, OnConflict, Trust};
 
 /// One start of the proxy.
@@ -318,4 +320,44 @@ fn the_settings_page_is_fresh() {
         fs::read_to_string(&page).unwrap_or_default() == expected,
         "docs/reference/settings.md is stale: spurline-proxy --print-settings-reference > docs/reference/settings.md"
     );
+}
+
+#[test]
+fn a_control_service_is_named_by_one_or_more_addresses() {
+    let config = with_args(&[
+        "--control=http://127.0.0.1:7777,https://control.example:7777/,unix:/run/spurline.sock,http://[::1]:7",
+        "--control-ca-file=ca.pem",
+        "--control-snapshot=routes.snapshot",
+    ])
+    .config();
+    let control = config.control.unwrap();
+    let servers = [
+        ControlServer::Http("127.0.0.1:7777".into()),
+        ControlServer::Https("control.example:7777".into()),
+        ControlServer::Unix("/run/spurline.sock".into()),
+        ControlServer::Http("[::1]:7".into()),
+    ];
+    assert_eq!(control.servers, servers);
+    assert_eq!(control.snapshot.as_deref(), Some(Path::new("routes.snapshot")));
+    assert_eq!(control.snapshot_age_max, Duration::from_secs(24 * 3600));
+    assert_eq!(control.ready_timeout, Some(Duration::from_secs(10)));
+    assert_eq!((control.identity, control.node_id), (None, None));
+    assert_eq!(with_args(&[]).config().control, None);
+}
+
+#[test]
+fn what_does_not_fit_a_control_service_is_refused() {
+    let refused = |args: &[&'static str], expected: &str| {
+        let mistakes = with_args(args).mistakes().join("\n");
+        assert!(mistakes.contains(expected), "{args:?}: {mistakes}");
+    };
+    refused(&["--control=http://a:1", "--routes=r.yaml"], "routes is set too");
+    refused(&["--control=https://a:1"], "required when a server is https");
+    refused(&["--control=http://a:1", "--control-cert-file=c"], "required with control_cert_file");
+    refused(&["--control=http://a:1,http://a:1"], "given twice");
+    refused(&["--control-snapshot=s"], "control is not set");
+    for server in ["a:1", "http://a", "http://a:0", "http://:1", "http://a b:1", "http://a:1/x", "unix:x"] {
+        let argument = format!("--control={server}");
+        assert_eq!(with_args(&[&argument]).mistakes().len(), 1, "{server}");
+    }
 }

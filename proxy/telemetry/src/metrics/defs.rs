@@ -1,8 +1,9 @@
 //! The table of series: one entry per family with its name, labels and help. Everything else is derived from it.
 
 use super::labels::{
-    Breaker, CarrierLabel, Closing, ConnectResult, Detected, Direction, Limit, ListenerKind, Reason, Refusal,
-    RetryReason, SelectionLabel, StatusClass, TableUpdate, TunnelKind,
+    Breaker, CarrierLabel, Closing, ConnectResult, ControlDirection, Detected, Direction, Limit,
+    ListenerKind, Reason, Refusal, ResourceUpdate, RetryReason, SelectionLabel, SnapshotEvent, StatusClass,
+    StreamEnd, TableUpdate, TunnelKind,
 };
 
 /// One metric family. A family without labels has one series, others one per combination of label values.
@@ -139,6 +140,20 @@ families! {
         Bytes(direction: Direction) = "spurline_bytes";
         /// New route tables, by what became of them.
         TableUpdates(result: TableUpdate) = "spurline_table_updates";
+        /// Streams to the control service that were tried; all but the first are reconnections.
+        ControlStreams = "spurline_control_streams";
+        /// Streams to the control service that ended, by how.
+        ControlStreamEnds(end: StreamEnd) = "spurline_control_stream_ends";
+        /// Responses of the control service.
+        ControlResponses = "spurline_control_responses";
+        /// Responses of the control service that were rejected, in part or as a whole.
+        ControlRejections = "spurline_control_rejections";
+        /// Resources of the control service, by what became of them.
+        ControlUpdates(result: ResourceUpdate) = "spurline_control_updates";
+        /// Bytes of messages exchanged with the control service, without framing.
+        ControlBytes(direction: ControlDirection) = "spurline_control_bytes";
+        /// Snapshots of what the control service sent, by what became of them.
+        ControlSnapshots(result: SnapshotEvent) = "spurline_control_snapshots";
         /// Requests given up by the client before their response was complete.
         DownstreamAborts = "spurline_downstream_aborts";
         /// Upstream connections that broke off before or within a response; kept ones that were closed in time do not count.
@@ -169,6 +184,12 @@ families! {
         TableGeneration = "spurline_table_generation";
         /// Overrides in the route table in force.
         TableOverrides = "spurline_table_overrides";
+        /// 1 while a stream to the control service is open and has been answered.
+        ControlConnected = "spurline_control_connected";
+        /// Resources that are known of the control service.
+        ControlResources = "spurline_control_resources";
+        /// When the control service last sent something, in seconds since 1970; 0: never. An idle stream is silent.
+        ControlLastContact = "spurline_control_last_contact_seconds";
     }
 }
 
@@ -177,6 +198,8 @@ families! {
     Histogram {
         /// Time from the first byte of a request head to the last byte of its response.
         RequestDuration = "spurline_request_duration_seconds";
+        /// Time to read what the control service sent, build the next route table and put it in force.
+        TableApply = "spurline_table_apply_duration_seconds";
     }
 }
 
@@ -214,7 +237,7 @@ mod tests {
     #[test]
     fn the_last_family_ends_where_the_shard_ends() {
         assert_eq!(Counter::Panics.index() + 1, Counter::SERIES);
-        assert_eq!(Gauge::TableOverrides.index() + 1, Gauge::SERIES);
+        assert_eq!(Gauge::ControlLastContact.index() + 1, Gauge::SERIES);
     }
 
     #[test]

@@ -174,6 +174,8 @@ labels! {
         UpstreamIdle = "upstream-idle",
         /// the descriptor limit of the process: accepting paused
         Descriptors = "descriptors",
+        /// resources that are kept of the control service: one more was rejected
+        ControlResources = "control-resources",
     }
 
     /// What a tunnel carries.
@@ -202,6 +204,58 @@ labels! {
         Applied = "applied",
         /// it was wrong; the last good one stays
         Rejected = "rejected",
+    }
+
+    /// Direction of bytes, as seen from this proxy, on a stream to the control service.
+    ControlDirection {
+        /// responses
+        In = "in",
+        /// requests, acknowledgements among them
+        Out = "out",
+    }
+
+    /// How a stream to the control service ended.
+    StreamEnd {
+        /// no connection: refused, unreachable, no TLS, or no answer within 5 s
+        Connect = "connect",
+        /// connected, but not one response within 60 s
+        Silent = "silent",
+        /// the server ended it, as it does from time to time
+        Closed = "closed",
+        /// the server refused it, or the connection broke
+        Error = "error",
+        /// the server sent what the protocol does not allow, or did not read what was sent to it
+        Violation = "violation",
+    }
+
+    /// What became of a resource that the control service sent.
+    ResourceUpdate {
+        /// it is in force
+        Applied = "applied",
+        /// it is gone
+        Removed = "removed",
+        /// it was wrong; what was known under its name stays
+        Rejected = "rejected",
+        /// it ended at the time it carried
+        Expired = "expired",
+    }
+
+    /// What became of a snapshot on disk.
+    SnapshotEvent {
+        /// read at start and put in force
+        Loaded = "loaded",
+        /// there was none at start
+        Missing = "missing",
+        /// ignored at start: it could not be read, or is not what was written
+        Corrupt = "corrupt",
+        /// ignored at start: it is for other workloads
+        OtherScope = "other-scope",
+        /// ignored at start: older than `control_snapshot_age_max`
+        TooOld = "too-old",
+        /// written
+        Saved = "saved",
+        /// could not be written; the one before stays
+        SaveFailed = "save-failed",
     }
 
     /// How a connection ended during a drain.

@@ -130,6 +130,16 @@ impl Shared {
         }
     }
 
+    /// Records one duration.
+    pub fn observe_micros(&self, histogram: Histogram, micros: u64) {
+        if let Some(buckets) = self.cells.histograms.get(histogram.index()) {
+            if let Some(count) = buckets.counts.get(BOUNDS_MICROS.partition_point(|bound| *bound < micros)) {
+                count.fetch_add(1, Relaxed);
+            }
+            buckets.sum_micros.fetch_add(micros, Relaxed);
+        }
+    }
+
     /// Sets this handle's part of a gauge: for gauges that no worker touches, such as the table's generation.
     pub fn gauge_set(&self, gauge: Gauge, value: u64) {
         if let Some(cell) = self.cells.gauges.get(gauge.index()) {
