@@ -188,6 +188,11 @@ impl Follower {
         self.stream.is_some()
     }
 
+    /// What the server did that a server must not, since the last time it was taken.
+    pub fn take_faults(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.faults)
+    }
+
     /// Panics when the server did what a server must not.
     pub fn assert_conduct(&self) {
         let faults = &self.faults;

@@ -96,6 +96,11 @@ impl Ads {
         self.sessions.lock().expect("sessions").recv_timeout(deadline).ok()
     }
 
+    /// What a client did on any stream that a client must not, since the last time it was taken.
+    pub fn take_faults(&self) -> Vec<String> {
+        std::mem::take(&mut self.faults.lock().expect("faults"))
+    }
+
     /// Panics when a client did on any stream what a client must not.
     pub fn assert_conduct(&self) {
         let faults = self.faults.lock().expect("faults");
