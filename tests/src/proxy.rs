@@ -3,13 +3,14 @@
 mod builder;
 mod metrics;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::client::RawClient;
 use crate::eventually::eventually;
@@ -104,6 +105,24 @@ impl TestProxy {
     /// The sum of the series of one family whose labels contain `labels`.
     pub fn metric(&self, family: &str, labels: &[(&str, &str)]) -> f64 {
         self.metrics().sum(family, labels)
+    }
+
+    /// The overrides of the table in use, by `workload/key`, as the admin server shows them.
+    pub fn overrides(&self) -> BTreeMap<String, Value> {
+        let mut overrides = BTreeMap::new();
+        let mut after = String::new();
+        loop {
+            let page = self.admin("GET", &format!("/routes?limit=1000{after}"), "").text();
+            let page: Value = serde_json::from_str(&page).expect("a page of overrides");
+            for row in page["overrides"].as_array().expect("overrides") {
+                let part = |field: &str| row[field].as_str().expect("a text");
+                overrides.insert(format!("{}/{}", part("workload"), part("key")), row.clone());
+            }
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => return overrides,
+            }
+        }
     }
 
     /// The generation of the route table in use.

@@ -34,6 +34,11 @@ impl Conduct {
         entry.1 += 1;
     }
 
+    /// What the client is subscribed to.
+    pub(super) fn patterns(&self, type_url: &str) -> impl Iterator<Item = &str> {
+        self.subscribed.get(type_url).into_iter().flatten().map(String::as_str)
+    }
+
     /// What is wrong with a request.
     pub(super) fn judge(&mut self, request: &Request) -> Vec<String> {
         let mut faults = Vec::new();

@@ -16,7 +16,8 @@ use tonic::{Status, Streaming};
 
 use super::conduct::{Conduct, brief};
 use super::frames::{Frames, MESSAGE_BYTES_MAX, PATH, new_runtime, within};
-use super::{Request, Response};
+use super::world::World;
+use super::{Request, Response, covers};
 use crate::eventually::DEADLINE;
 use crate::loopback::free_address;
 
@@ -198,6 +199,46 @@ impl Session {
     pub fn accepted(&mut self, response: Response) {
         let answer = self.exchange(response);
         assert!(answer.error_detail.is_none(), "rejected: {}", brief(&answer));
+    }
+
+    /// Answers the client's subscriptions of the stream's beginning with what there is, until it has all of it.
+    pub fn sync(&mut self, world: &World) {
+        let mut open = 0_usize;
+        let mut quiet = Duration::from_secs(5);
+        loop {
+            match self.asked(quiet) {
+                Asked::Request(request) if !request.response_nonce.is_empty() => {
+                    assert!(request.error_detail.is_none(), "rejected: {}", brief(&request));
+                    open -= 1;
+                }
+                Asked::Request(request) => {
+                    let resources = world.matching(&request.type_url, &request.resource_names_subscribe);
+                    let known = &request.initial_resource_versions;
+                    let removed = known.keys().filter(|name| !resources.contains_key(*name)).cloned();
+                    let response = Response {
+                        system_version_info: "1".to_owned(),
+                        removed_resources: removed.collect(),
+                        resources: resources.into_values().collect(),
+                        type_url: request.type_url.clone(),
+                        nonce: self.nonce(),
+                    };
+                    self.send(&response);
+                    open += 1;
+                }
+                Asked::Nothing => {
+                    assert!(open == 0, "{open} responses have no answer");
+                    return;
+                }
+                Asked::Ended => panic!("the client ended the stream while it was brought up to date"),
+            }
+            // All subscriptions of a client come at once.
+            quiet = if open == 0 { Duration::from_millis(50) } else { Duration::from_secs(5) };
+        }
+    }
+
+    /// What the client is subscribed to.
+    pub fn subscribes(&self, type_url: &str, name: &str) -> bool {
+        self.conduct.patterns(type_url).any(|pattern| covers(pattern, name))
     }
 
     /// Admits that the client may answer a nonce of which nothing decodable was sent.
