@@ -13,6 +13,8 @@ use crate::work::Traffic;
 pub(crate) enum Task {
     Http1(Http1Options),
     Memory(MemoryOptions),
+    Control(ControlOptions),
+    ControlLoad(ControlLoadOptions),
     /// The measured floor; started by the other tasks as a process of its own so that it can be pinned.
     Relay {
         listen: SocketAddr,
@@ -38,6 +40,31 @@ pub(crate) struct MemoryOptions {
     pub(crate) save: Option<PathBuf>,
 }
 
+/// Time from a change over REST to all proxies.
+pub(crate) struct ControlOptions {
+    /// Numbers of simulated proxies, one measurement each.
+    pub(crate) proxies: Vec<u32>,
+    /// Real proxies beside them.
+    pub(crate) real: u32,
+    pub(crate) rounds: u32,
+    pub(crate) save: Option<PathBuf>,
+}
+
+/// Very many sandboxes, and a proxy that needs one override of each.
+pub(crate) struct ControlLoadOptions {
+    pub(crate) sandboxes: u32,
+    /// Forks in each sandbox.
+    pub(crate) workloads: u32,
+    /// Changes whose time to the swap is measured one by one.
+    pub(crate) changes: u32,
+    /// Requests per second.
+    pub(crate) rate: u32,
+    /// Length of a phase in a round.
+    pub(crate) seconds: u32,
+    pub(crate) rounds: u32,
+    pub(crate) save: Option<PathBuf>,
+}
+
 /// Reads the process arguments; prints help and exits on a usage error, as clap does.
 pub(crate) fn parse() -> Result<Task> {
     let matches = command().get_matches();
@@ -54,6 +81,21 @@ pub(crate) fn parse() -> Result<Task> {
         Some(("memory", m)) => Ok(Task::Memory(MemoryOptions {
             peers: peers(m)?,
             connections: required(m, "connections")?,
+            save: m.get_one("save").cloned(),
+        })),
+        Some(("control", m)) => Ok(Task::Control(ControlOptions {
+            proxies: m.get_many::<u32>("proxies").context("--proxies is missing")?.copied().collect(),
+            real: required(m, "real")?,
+            rounds: required(m, "rounds")?,
+            save: m.get_one("save").cloned(),
+        })),
+        Some(("control-load", m)) => Ok(Task::ControlLoad(ControlLoadOptions {
+            sandboxes: required(m, "sandboxes")?,
+            workloads: required(m, "workloads")?,
+            changes: required(m, "changes")?,
+            rate: required(m, "rate")?,
+            seconds: required(m, "seconds")?,
+            rounds: required(m, "rounds")?,
             save: m.get_one("save").cloned(),
         })),
         Some(("relay", m)) => {
@@ -73,7 +115,7 @@ fn peers(matches: &ArgMatches) -> Result<Vec<Peer>> {
 
 fn command() -> Command {
     Command::new("spurline-bench")
-        .about("CPU time per request and memory per connection, beside the proxies you know")
+        .about("What Spurline costs: its proxy beside the proxies you know, its control service")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
@@ -105,6 +147,8 @@ fn command() -> Command {
                 .arg(count("connections", "5000", "idle connections to hold open"))
                 .arg(save_arg()),
         )
+        .subcommand(control())
+        .subcommand(control_load())
         .subcommand(
             Command::new("relay")
                 .hide(true)
@@ -116,6 +160,32 @@ fn command() -> Command {
                         .value_parser(value_parser!(SocketAddr)),
                 ),
         )
+}
+
+fn control() -> Command {
+    Command::new("control")
+        .about("Time from a sandbox created over REST until every proxy has acknowledged it")
+        .arg(
+            count("proxies", "10,100,1000", "simulated proxies; several numbers are measured in turn")
+                .value_delimiter(','),
+        )
+        .arg(count("real", "3", "real proxies beside them"))
+        .arg(count("rounds", "200", "sandboxes created and deleted for each number of proxies"))
+        .arg(save_arg())
+}
+
+fn control_load() -> Command {
+    Command::new("control-load")
+        .about(
+            "What very many sandboxes cost the control service and a proxy that needs one override of each",
+        )
+        .arg(count("sandboxes", "10000", "sandboxes to load"))
+        .arg(count("workloads", "100", "forks in each of them"))
+        .arg(count("changes", "100", "changes whose time to the swap in the proxy is measured one by one"))
+        .arg(count("rate", "2000", "requests per second through the proxy"))
+        .arg(count("seconds", "10", "length of one phase in a round"))
+        .arg(count("rounds", "3", "rounds of all phases"))
+        .arg(save_arg())
 }
 
 fn peers_arg(default: &'static str) -> Arg {

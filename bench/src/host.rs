@@ -7,12 +7,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::peer::Peer;
 
-/// The proxy under test has this core to itself, apart from what the machine does besides.
+/// What is measured has this core to itself, apart from what the machine does besides.
 pub(crate) const PROXY_CORE: usize = 0;
 /// The load generator and the backends share this one.
 pub(crate) const LOAD_CORE: usize = 1;
@@ -28,6 +29,7 @@ pub(crate) struct Versions {
     /// The commit of the work tree when the run ended; `-dirty` when it held changes. Not proof of what was built.
     pub(crate) commit: String,
     pub(crate) spurline: String,
+    pub(crate) control: String,
     pub(crate) haproxy: String,
     pub(crate) nginx: String,
     pub(crate) wrk: String,
@@ -43,6 +45,7 @@ impl Versions {
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
             commit: first_line("git", &["describe", "--always", "--dirty", "--abbrev=12"]),
             spurline: spurline_proxy().map_or_else(|_| "not found".to_owned(), |path| describe(&path)),
+            control: spurline_control().map_or_else(|_| "not found".to_owned(), |path| describe(&path)),
             haproxy: first_line("haproxy", &["-v"]),
             nginx: first_line("nginx", &["-v"]),
             wrk: first_line("wrk", &["--version"]),
@@ -50,40 +53,67 @@ impl Versions {
     }
 }
 
-/// The release binary to measure: `SPURLINE_PROXY`, or the one built beside this one.
+/// The proxy to measure: `SPURLINE_PROXY`, or the one built beside this program.
 pub(crate) fn spurline_proxy() -> Result<PathBuf> {
-    let path = match std::env::var_os("SPURLINE_PROXY") {
+    binary("spurline-proxy", "SPURLINE_PROXY")
+}
+
+/// The control service to measure: `SPURLINE_CONTROL`, or the one built beside this program.
+pub(crate) fn spurline_control() -> Result<PathBuf> {
+    binary("spurline-control", "SPURLINE_CONTROL")
+}
+
+fn binary(name: &str, variable: &str) -> Result<PathBuf> {
+    let path = match std::env::var_os(variable) {
         Some(path) => PathBuf::from(path),
-        None => std::env::current_exe()?.with_file_name("spurline-proxy"),
+        None => std::env::current_exe()?.with_file_name(name),
     };
     if !path.is_file() {
-        bail!("{} is missing; build it: cargo build --release -p spurline-proxy", path.display());
+        bail!("{} is missing; build it: cargo build --release -p {name}", path.display());
     }
     Ok(path)
 }
 
 /// Refuses what cannot be measured, or would say nothing: a missing program, a debug build, one core for everything.
 pub(crate) fn check(peers: &[Peer]) -> Result<()> {
-    let needed =
-        ["setpriv", "taskset", "wrk", "nginx"].into_iter().chain(peers.iter().filter_map(|p| p.program()));
+    check_machine(["wrk"].into_iter().chain(peers.iter().filter_map(|p| p.program())))?;
+    if peers.iter().any(|peer| matches!(peer, Peer::Spurline | Peer::SpurlineOne)) {
+        spurline_proxy()?;
+    }
+    Ok(())
+}
+
+/// The same for what is measured of the control service.
+pub(crate) fn check_control() -> Result<()> {
+    check_machine([])?;
+    spurline_control()?;
+    spurline_proxy()?;
+    Ok(())
+}
+
+fn check_machine(programs: impl IntoIterator<Item = &'static str>) -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    for program in needed {
+    for program in ["setpriv", "taskset", "nginx"].into_iter().chain(programs) {
         if !std::env::split_paths(&path).any(|dir| dir.join(program).is_file()) {
             bail!(
                 "{program} is not on PATH (Debian: apt-get install util-linux wrk nginx haproxy; see /usr/sbin)"
             );
         }
     }
-    if peers.iter().any(|peer| matches!(peer, Peer::Spurline | Peer::SpurlineOne)) {
-        spurline_proxy()?;
-    }
     if cfg!(debug_assertions) {
         bail!("this is a debug build; measure with: cargo run --release -p spurline-bench");
     }
     if std::thread::available_parallelism()?.get() <= LOAD_CORE {
-        bail!("two cores are needed: one for the proxy, one for the load");
+        bail!("two cores are needed: one for what is measured, one for the load");
     }
     Ok(())
+}
+
+/// Keeps this process, and threads that it starts from now on, on one core.
+pub(crate) fn pin_this_process(core: usize) -> Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(core);
+    sched_setaffinity(None, &cores).context("cannot stay on one core")
 }
 
 /// A directory for configurations and logs, removed when dropped.

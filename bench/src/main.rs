@@ -1,10 +1,12 @@
-//! `spurline-bench`: what one request and one idle connection cost in Spurline and in the proxies beside it.
+//! `spurline-bench`: what one request and one idle connection cost in Spurline and in the proxies beside it, and how soon
+//! the control service has a change everywhere.
 //!
-//! Everything runs on this machine over loopback: a backend and a load generator share one core, the proxy under
-//! test has another. Nothing here judges correctness beyond "every answer came from the right backend"; the suites
+//! Everything runs on this machine over loopback: backends and load generators share one core, what is measured has
+//! another. Nothing here judges correctness beyond "every answer came from the right backend"; the suites
 //! in `tests/` do that.
 
 mod cli;
+mod control;
 mod host;
 mod http1;
 mod memory;
@@ -23,6 +25,8 @@ fn main() -> Result<()> {
     match cli::parse()? {
         cli::Task::Http1(options) => http1::run(&options),
         cli::Task::Memory(options) => memory::run(&options),
+        cli::Task::Control(options) => control::fan_out(&options),
+        cli::Task::ControlLoad(options) => control::load(&options),
         cli::Task::Relay { listen, upstream } => relay::run(listen, upstream),
     }
 }

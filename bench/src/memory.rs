@@ -69,7 +69,7 @@ fn measure(peer: Peer, dir: &Path, backends: &Backends, connections: u32) -> Res
 }
 
 /// Waits until the memory of the process stops changing.
-fn stable_memory(running: &Running) -> Result<Memory> {
+pub(crate) fn stable_memory(running: &Running) -> Result<Memory> {
     let deadline = Instant::now() + STABLE_TIMEOUT;
     let mut last = running.memory()?;
     let mut equal = 0;

@@ -151,7 +151,7 @@ impl MemoryReport {
 }
 
 fn render_versions(versions: &Versions) -> Result<String> {
-    let Versions { cpu, kernel, commit, spurline, haproxy, nginx, wrk } = versions;
+    let Versions { cpu, kernel, commit, spurline, haproxy, nginx, wrk, control: _ } = versions;
     let mut text = String::new();
     writeln!(text, "cpu       {cpu}, kernel {kernel}")?;
     writeln!(text, "spurline  {spurline} (work tree now at {commit})")?;
@@ -159,15 +159,28 @@ fn render_versions(versions: &Versions) -> Result<String> {
     Ok(text)
 }
 
-fn mebibytes(bytes: u64) -> f64 {
+/// The machine and our own binaries, for runs without peers.
+pub(crate) fn render_spurline(versions: &Versions) -> Result<String> {
+    let Versions { cpu, kernel, commit, spurline, control, .. } = versions;
+    let mut text = String::new();
+    writeln!(text, "cpu       {cpu}, kernel {kernel}")?;
+    writeln!(text, "control   {control} (work tree now at {commit})")?;
+    writeln!(text, "proxy     {spurline}")?;
+    Ok(text)
+}
+
+/// Bytes as MiB.
+pub(crate) fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / (1024.0 * 1024.0)
 }
 
-fn print(text: &str) -> Result<()> {
+/// To standard output.
+pub(crate) fn print(text: &str) -> Result<()> {
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
-fn save(report: &impl Serialize, dir: &Path, name: &str) -> Result<()> {
+/// Writes `report` as JSON to `name` in `dir`.
+pub(crate) fn save(report: &impl Serialize, dir: &Path, name: &str) -> Result<()> {
     fs::create_dir_all(dir)?;
     let path = dir.join(name);
     fs::write(&path, serde_json::to_string_pretty(report)? + "\n")

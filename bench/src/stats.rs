@@ -38,6 +38,15 @@ pub(crate) fn median(samples: &[f64]) -> Option<f64> {
     Some((lower + upper) / 2.0)
 }
 
+/// The smallest sample that `percent` of all samples are not above (nearest rank; 100: the largest); `None` without
+/// samples.
+pub(crate) fn percentile(samples: &[f64], percent: f64) -> Option<f64> {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (percent / 100.0 * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied()
+}
+
 /// The median of `samples[i] / base[i]`: samples of one round are compared with each other, so that a slow phase
 /// of the machine touches both sides of a ratio.
 pub(crate) fn paired_ratio(samples: &[f64], base: &[f64]) -> Option<f64> {
@@ -53,6 +62,17 @@ mod tests {
     fn median_of_an_even_count_is_between_the_two_middle_samples() {
         assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
         assert_eq!(median(&[]), None);
+    }
+
+    #[test]
+    fn a_percentile_is_a_sample_that_was_taken() {
+        let samples: Vec<f64> = (1..=200).rev().map(f64::from).collect();
+        assert_eq!(
+            [0.0, 50.0, 99.0, 100.0].map(|at| percentile(&samples, at).unwrap()),
+            [1.0, 100.0, 198.0, 200.0]
+        );
+        assert_eq!(percentile(&[7.0], 99.0), Some(7.0));
+        assert_eq!(percentile(&[], 50.0), None);
     }
 
     #[test]
