@@ -6,7 +6,13 @@
 use std::{fmt, sync::Arc};
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use spurline_route::{Endpoint, OnUnavailable, PortMatch, RoutingKey, Workload};
+
+mod grammar;
+mod read;
+mod reader;
+mod write;
 
 /// The only `apiVersion`.
 pub const API_VERSION: &str = "spurline.dev/v1alpha1";
@@ -167,17 +173,23 @@ pub struct Fault {
 /// `null` is the same as nothing at all, and `status` is ignored, so that what was answered can be sent back.
 ///
 /// # Errors
-/// Every fault of the document, in the order of its fields; never empty.
-pub fn read(_value: &Value, _kind: Option<Kind>) -> Result<Document, Vec<Fault>> {
-    todo!()
+/// Every fault of the document; never empty.
+pub fn read(value: &Value, kind: Option<Kind>) -> Result<Document, Vec<Fault>> {
+    read::document(value, kind)
 }
 
 /// Reads a document from JSON text (RFC 8259).
 ///
 /// # Errors
 /// As [`read`], and one fault of the whole when it is longer than [`DOCUMENT_BYTES_MAX`] or not JSON.
-pub fn read_slice(_json: &[u8], _kind: Option<Kind>) -> Result<Document, Vec<Fault>> {
-    todo!()
+pub fn read_slice(json: &[u8], kind: Option<Kind>) -> Result<Document, Vec<Fault>> {
+    if json.len() > DOCUMENT_BYTES_MAX {
+        let what = format!("has {} bytes", json.len());
+        return Err(vec![Fault::of_whole(what, format!("at most {DOCUMENT_BYTES_MAX}"))]);
+    }
+    let value = serde_json::from_slice(json)
+        .map_err(|error| vec![Fault::of_whole(format!("is not JSON: {error}"), "a JSON object")])?;
+    read(&value, kind)
 }
 
 // === impl Kind ===
@@ -226,31 +238,51 @@ impl Document {
     /// Its kind and name.
     #[must_use]
     pub fn id(&self) -> Id {
-        todo!()
+        match self {
+            Self::Sandbox(sandbox) => Id::new(Kind::Sandbox, Arc::clone(&sandbox.name)),
+            Self::RouteGroup(group) => Id::new(Kind::RouteGroup, Arc::clone(&group.name)),
+            Self::Workload(baseline) => Id::new(Kind::Workload, baseline.workload.as_str()),
+        }
     }
 
     /// Its labels.
     #[must_use]
     pub fn labels(&self) -> &Labels {
-        todo!()
+        match self {
+            Self::Sandbox(sandbox) => &sandbox.labels,
+            Self::RouteGroup(group) => &group.labels,
+            Self::Workload(baseline) => &baseline.labels,
+        }
     }
 
     /// When it ends by itself; workloads never do.
     #[must_use]
     pub fn ttl(&self) -> Ttl {
-        todo!()
+        match self {
+            Self::Sandbox(sandbox) => sandbox.ttl,
+            Self::RouteGroup(group) => group.ttl,
+            Self::Workload(_) => Ttl::default(),
+        }
     }
 
     /// The key it claims: the one it asks for, else 12 characters made of its kind and name. Workloads have none.
     #[must_use]
     pub fn routing_key(&self) -> Option<RoutingKey> {
-        todo!()
+        match self {
+            Self::Sandbox(Sandbox { name, routing_key, .. }) => {
+                Some(routing_key.unwrap_or_else(|| default_key("sandbox", name)))
+            }
+            Self::RouteGroup(RouteGroup { name, routing_key, .. }) => {
+                Some(routing_key.unwrap_or_else(|| default_key("routegroup", name)))
+            }
+            Self::Workload(_) => None,
+        }
     }
 
     /// The canonical form: what [`read`] takes, with defaults left out and lists sorted.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        todo!()
+        write::to_json(self)
     }
 }
 
@@ -259,14 +291,18 @@ impl Document {
 impl Sandbox {
     /// Its fork of a workload.
     #[must_use]
-    pub fn fork(&self, _workload: &Workload) -> Option<&Fork> {
-        todo!()
+    pub fn fork(&self, workload: &Workload) -> Option<&Fork> {
+        let found = self.forks.binary_search_by(|fork| fork.workload.cmp(workload));
+        found.ok().and_then(|index| self.forks.get(index))
     }
 
     /// The name of one of its forks: the one that was given, else `<workload>@<sandbox>`.
     #[must_use]
-    pub fn fork_name(&self, _fork: &Fork) -> Arc<str> {
-        todo!()
+    pub fn fork_name(&self, fork: &Fork) -> Arc<str> {
+        match &fork.name {
+            Some(name) => Arc::clone(name),
+            None => format!("{}@{}", fork.workload, self.name).into(),
+        }
     }
 }
 
@@ -276,7 +312,10 @@ impl Baseline {
     /// The name it is reached by: the one that was given, else `<name>.<namespace>.svc`.
     #[must_use]
     pub fn hostname(&self) -> Arc<str> {
-        todo!()
+        match &self.hostname {
+            Some(hostname) => Arc::clone(hostname),
+            None => format!("{}.{}.svc", self.workload.name(), self.workload.namespace()).into(),
+        }
     }
 }
 
@@ -292,9 +331,24 @@ impl Ttl {
 
 // === impl Fault ===
 
+impl Fault {
+    /// A fault of the document as a whole.
+    fn of_whole(what: impl Into<String>, allowed: impl Into<String>) -> Self {
+        Self { pointer: String::new(), what: what.into(), allowed: allowed.into() }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pointer = if self.pointer.is_empty() { "the document" } else { &self.pointer };
         write!(f, "{pointer}: {}; allowed: {}", self.what, self.allowed)
     }
+}
+
+/// The first 60 bits of a hash of the name: the same key for the same sandbox whenever and wherever it is created.
+fn default_key(kind: &str, name: &str) -> RoutingKey {
+    let hash = Sha256::digest(format!("{kind}/{name}"));
+    let mut bits = [0; 8];
+    bits.iter_mut().zip(hash).for_each(|(bits, hash)| *bits = hash);
+    RoutingKey::generate(bits)
 }

@@ -1,17 +1,53 @@
 //! Documents in, resources and statuses out.
+//!
+//! # The rules
+//!
+//! 1. **One key, one owner.** When several documents claim a routing key, the oldest has it: a document of a file is
+//!    older than any stored one, then the time of creation decides, then the kind (a sandbox before a route group),
+//!    then the name. The others are not *accepted*: they give no resources, are members of no group, and their status
+//!    says who has the key. When the owner goes, the next oldest takes over.
+//! 2. **One fork per workload and group.** When several members of a route group fork one workload, its `conflict`
+//!    decides: the fork of the oldest member counts, or that of the newest, by the same order of age; or nobody's, and
+//!    requests with the group's key are refused there, rather than tested against the wrong code.
+//! 3. **A group has up to [`MEMBERS_MAX`] members.** Of more, the oldest count.
+//! 4. **A file hides what is stored.** Of two documents of one kind and name, only that of the file counts.
+//!
+//! That a sandbox forks a workload twice is a fault of the document and never comes here.
+//!
+//! # What follows
+//!
+//! Each accepted document with a key gives one `KeyOwner`, and one `Override` for each workload that it forks; what
+//! comes from a member of a group ends when the first of the two ends. Each workload document gives one `Baseline`.
+//! A document gives nothing else, and nothing here acts on time.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use spurline_route::{OnUnavailable, RoutingKey, Workload};
-
-use crate::{
-    catalog::ResourceName,
-    document::{Baseline, Document, Id, Kind, Ports},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
-/// The most conflicts that a [`Status`] lists.
-pub const CONFLICTS_MAX: usize = 100;
+use bytes::Bytes;
+use spurline_route::{Endpoint, PortMatch, RoutingKey, Workload};
+
+#[cfg(doc)]
+use crate::document::MEMBERS_MAX;
+use crate::{
+    catalog::{ResourceName, ResourceType},
+    document::{Baseline, Document, Id, Kind, Ports, Sandbox},
+};
+
+mod derive;
+mod edit;
+mod group;
+mod names;
+mod rules;
+mod status;
+
+pub use self::{
+    rules::{Rule, RuleFilter},
+    status::{CONFLICT_MEMBERS_MAX, CONFLICTS_MAX, Conflict, Status},
+};
+
+use self::{group::Group, names::Names};
 
 /// Where a document comes from. A document of a file hides the stored one of the same kind and name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,87 +95,49 @@ pub struct Change {
     pub body: Option<Bytes>,
 }
 
-/// What became of a document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// The key it claims. Workloads have none.
-    pub routing_key: Option<RoutingKey>,
-    /// Whether it counts. If not, it gives no resource and is no member of a group, and a conflict says why.
-    pub accepted: bool,
-    /// What is in its way, the first [`CONFLICTS_MAX`].
-    pub conflicts: Vec<Conflict>,
-    /// How many conflicts are not listed.
-    pub conflicts_unlisted: usize,
-    /// The sandboxes that count as members of a route group, oldest first.
-    pub members: Vec<Arc<str>>,
-    /// How many resources it gives.
-    pub resources: usize,
-}
-
-/// Something that keeps a document, or a part of it, from counting.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Conflict {
-    /// An older document has the key.
-    Key {
-        /// That document.
-        with: Id,
-    },
-    /// Members fork the same workload.
-    Fork {
-        /// What they fork.
-        workload: Workload,
-        /// The sandboxes, oldest first.
-        between: Vec<Arc<str>>,
-        /// Whose fork counts; `None`: nobody's, and requests are refused.
-        winner: Option<Arc<str>>,
-    },
-    /// A group names a sandbox that does not exist or is not accepted.
-    NoMember {
-        /// The name.
-        name: Arc<str>,
-    },
-    /// A group has more members than [`MEMBERS_MAX`](crate::document::MEMBERS_MAX); the oldest count.
-    TooManyMembers {
-        /// How many do not count.
-        left_out: usize,
-    },
-}
-
-/// Where requests with a key go that come for a workload: an override in terms of the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rule<'a> {
-    /// The key, of a sandbox or a route group.
-    pub key: RoutingKey,
-    /// What they come for.
-    pub workload: &'a Workload,
-    /// The sandbox whose fork it is; for the key of a group, the member.
-    pub sandbox: &'a Arc<str>,
-    /// What they get that no endpoint can take.
-    pub on_unavailable: OnUnavailable,
-    /// Where they go.
-    pub ports: &'a Ports,
-    /// When the rule ends by itself.
-    pub expires_unix_s: Option<u64>,
-}
-
-/// Which rules; every field that is set narrows the choice.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RuleFilter {
-    /// This key only.
-    pub routing_key: Option<RoutingKey>,
-    /// This sandbox's forks only, also by keys of groups.
-    pub sandbox: Option<String>,
-    /// Workloads of this namespace only.
-    pub namespace: Option<String>,
-    /// Workloads of this kind only.
-    pub kind: Option<String>,
-    /// Workloads of this name only.
-    pub name: Option<String>,
-}
-
 /// All documents and what follows from them.
+#[derive(Debug)]
+pub struct Model {
+    documents: BTreeMap<Id, Slot>,
+    /// Who claims a key; the first one has it.
+    claims: BTreeMap<RoutingKey, BTreeSet<Age>>,
+    /// Route groups and who their members are, whether or not they are accepted.
+    groups: BTreeMap<Arc<str>, Group>,
+    /// Groups by the sandboxes that they name, and by the first label that they select.
+    groups_by_name: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+    groups_by_label: BTreeMap<Label, BTreeSet<Arc<str>>>,
+    /// Accepted sandboxes by label.
+    sandboxes_by_label: BTreeMap<Label, BTreeSet<Arc<str>>>,
+    /// Each workload's name once, however many forks it has.
+    names: Names,
+    /// The ports of a fork when nobody's counts.
+    refused: Ports,
+}
+
+/// A label's key and value.
+type Label = (Arc<str>, Arc<str>);
+
+/// The documents of one kind and name, by origin.
 #[derive(Debug, Default)]
-pub struct Model {}
+struct Slot {
+    file: Option<Box<Record>>,
+    store: Option<Box<Record>>,
+}
+
+/// The order of age: who comes first is older.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Age {
+    origin: Origin,
+    created_unix_ms: u64,
+    id: Id,
+}
+
+/// What may differ after an edit, by the key it is for.
+#[derive(Debug, Default)]
+struct Dirty {
+    workloads_by_key: BTreeMap<RoutingKey, BTreeSet<Workload>>,
+    baselines: BTreeSet<Id>,
+}
 
 // === impl Model ===
 
@@ -147,52 +145,137 @@ impl Model {
     /// A model without documents.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        let nowhere: Arc<[Endpoint]> = Arc::new([]);
+        Self {
+            documents: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            groups_by_name: BTreeMap::new(),
+            groups_by_label: BTreeMap::new(),
+            sandboxes_by_label: BTreeMap::new(),
+            names: Names::default(),
+            refused: Box::new([(PortMatch::Any, nowhere)]),
+        }
     }
 
-    /// Applies edits in order, and says which resources may differ from before, each once, in the order of their
-    /// names. The cost is that of what the edits affect, not of the whole.
+    /// Applies edits in order, and says which resources may differ from before, each once. The cost is that of what
+    /// the edits affect, not of the whole.
     #[must_use = "a change that the catalog does not get is lost"]
-    pub fn apply(&mut self, _edits: impl IntoIterator<Item = Edit>) -> Vec<Change> {
-        todo!()
+    pub fn apply(&mut self, edits: impl IntoIterator<Item = Edit>) -> Vec<Change> {
+        let mut dirty = Dirty::default();
+        for edit in edits {
+            self.edit(edit, &mut dirty);
+        }
+        self.changes(dirty)
     }
 
     /// A document: that of a file, else the stored one.
     #[must_use]
-    pub fn get(&self, _id: &Id) -> Option<&Record> {
-        todo!()
+    pub fn get(&self, id: &Id) -> Option<&Record> {
+        self.documents.get(id)?.visible()
     }
 
     /// All documents of a kind, in the order of their names.
-    pub fn list(&self, _kind: Kind) -> impl Iterator<Item = &Record> {
-        std::iter::empty()
-    }
-
-    /// What became of a document.
-    #[must_use]
-    pub fn status(&self, _id: &Id) -> Option<Status> {
-        todo!()
-    }
-
-    /// The resources that a document gives, by which "programmed" is judged.
-    #[must_use]
-    pub fn resources_of(&self, _id: &Id) -> Vec<ResourceName> {
-        todo!()
-    }
-
-    /// The rule for a workload and a key.
-    #[must_use]
-    pub fn rule<'a>(&'a self, _workload: &'a Workload, _key: &RoutingKey) -> Option<Rule<'a>> {
-        todo!()
-    }
-
-    /// Rules by key, then by workload.
-    pub fn rules<'a>(&'a self, _filter: &'a RuleFilter) -> impl Iterator<Item = Rule<'a>> {
-        std::iter::empty()
+    pub fn list(&self, kind: Kind) -> impl Iterator<Item = &Record> {
+        let slots = self.documents.range(Id::new(kind, "")..);
+        slots.take_while(move |(id, _)| id.kind == kind).filter_map(|(_, slot)| slot.visible())
     }
 
     /// All baselines, in the order of their workloads' names.
     pub fn baselines(&self) -> impl Iterator<Item = &Baseline> {
-        std::iter::empty()
+        self.list(Kind::Workload).filter_map(|record| match &record.document {
+            Document::Workload(baseline) => Some(baseline),
+            Document::Sandbox(_) | Document::RouteGroup(_) => None,
+        })
     }
+
+    /// The resources that a document gives, by which "programmed" is judged.
+    #[must_use]
+    pub fn resources_of(&self, id: &Id) -> Vec<ResourceName> {
+        let Some(record) = self.get(id) else { return Vec::new() };
+        let Some(key) = record.document.routing_key() else {
+            return vec![ResourceName { ty: ResourceType::Baseline, name: Arc::clone(&id.name) }];
+        };
+        if self.owner(&key) != Some(id) {
+            return Vec::new();
+        }
+        let owner = ResourceName { ty: ResourceType::KeyOwner, name: key.as_str().into() };
+        let overrides = self.workloads_of(id).map(|workload| override_name(workload, &key));
+        std::iter::once(owner).chain(overrides).collect()
+    }
+
+    /// The document that has a key.
+    fn owner(&self, key: &RoutingKey) -> Option<&Id> {
+        Some(&self.claims.get(key)?.first()?.id)
+    }
+
+    /// A sandbox and its record.
+    fn sandbox(&self, name: &Arc<str>) -> Option<(&Sandbox, &Record)> {
+        let record = self.get(&Id::new(Kind::Sandbox, Arc::clone(name)))?;
+        match &record.document {
+            Document::Sandbox(sandbox) => Some((sandbox, record)),
+            Document::RouteGroup(_) | Document::Workload(_) => None,
+        }
+    }
+
+    /// The workloads that a sandbox, or the members of a group, fork.
+    fn workloads_of(&self, id: &Id) -> impl Iterator<Item = &Workload> {
+        let (sandbox, group) = match id.kind {
+            Kind::Sandbox => (self.sandbox(&id.name), None),
+            Kind::RouteGroup => (None, self.groups.get(&id.name)),
+            Kind::Workload => (None, None),
+        };
+        let forks = sandbox.into_iter().flat_map(|(sandbox, _)| &sandbox.forks);
+        forks.map(|fork| &fork.workload).chain(group.into_iter().flat_map(Group::workloads))
+    }
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    fn visible(&self) -> Option<&Record> {
+        self.file.as_deref().or(self.store.as_deref())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.file.is_none() && self.store.is_none()
+    }
+
+    fn of(&mut self, origin: Origin) -> &mut Option<Box<Record>> {
+        match origin {
+            Origin::File => &mut self.file,
+            Origin::Store => &mut self.store,
+        }
+    }
+}
+
+// === impl Record ===
+
+impl Record {
+    fn age(&self) -> Age {
+        let Self { document, origin, created_unix_ms, expires_unix_s: _ } = self;
+        Age { origin: *origin, created_unix_ms: *created_unix_ms, id: document.id() }
+    }
+}
+
+// === impl Dirty ===
+
+impl Dirty {
+    fn workload(&mut self, key: RoutingKey, workload: &Workload) {
+        self.workloads_by_key.entry(key).or_default().insert(workload.clone());
+    }
+
+    fn owner(&mut self, key: RoutingKey) {
+        self.workloads_by_key.entry(key).or_default();
+    }
+}
+
+fn override_name(workload: &Workload, key: &RoutingKey) -> ResourceName {
+    ResourceName { ty: ResourceType::Override, name: format!("{workload}/{key}").into() }
 }
