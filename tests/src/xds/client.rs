@@ -63,11 +63,16 @@ impl Connection {
 
     /// Opens a stream for a client of this id.
     pub fn try_stream(&self, id: &str) -> Result<Stream, tonic::Status> {
+        self.try_stream_of(PATH, id)
+    }
+
+    /// Opens a stream of any method.
+    pub fn try_stream_of(&self, path: &'static str, id: &str) -> Result<Stream, tonic::Status> {
         let (outgoing, requests) = unbounded_channel();
         let mut grpc = Grpc::new(self.0.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let opening = async {
             grpc.ready().await.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
-            let path = PathAndQuery::from_static(PATH);
+            let path = PathAndQuery::from_static(path);
             let request = tonic::Request::new(Requests(requests));
             grpc.streaming(request, path, Frames::<Response>::new()).await
         };

@@ -1,0 +1,144 @@
+//! Many streams, and streams that do not read, do not answer, or do not stop.
+
+use super::*;
+
+/// A few megabytes that a client of everything has to be sent.
+fn bulk() -> Vec<Document> {
+    let workloads: Vec<String> = (0..800).map(|number| format!("bulk/Deployment/w{number}")).collect();
+    let names: Vec<&str> = workloads.iter().map(String::as_str).collect();
+    (0..20).map(|number| sandbox(&format!("bulk{number}"), &names, 1)).collect()
+}
+
+/// How long until a follower has a change, once.
+fn latency(rest: &Rest, follower: &mut Follower, number: u16) -> Duration {
+    let before = follower.versions(OVERRIDE);
+    rest.put(&sandbox("probe", &[CART], number + 1));
+    let started = Instant::now();
+    while follower.versions(OVERRIDE) == before {
+        assert!(started.elapsed() < DEADLINE, "a change does not come");
+        follower.read(Duration::from_millis(100));
+        while follower.ack() {}
+    }
+    started.elapsed()
+}
+
+#[test]
+fn readers_that_are_dead_or_never_answer_cost_no_memory_and_delay_nobody() {
+    let control = TestControl::start();
+    let rest = control.rest();
+    for document in bulk() {
+        rest.put(&document);
+    }
+    let mut prompt = follower(&control, "prompt");
+    prompt.settle(QUIET);
+    let connections: Vec<Connection> = (0..10).map(|_| control.connection()).collect();
+    let before = control.resident_bytes();
+    let mut dead: Vec<Stream> =
+        (0..300).map(|number| connections[number % 10].stream(&format!("dead-{number}"))).collect();
+    for (number, stream) in dead.iter_mut().enumerate() {
+        stream.subscribe(OVERRIDE, &["*"], &[]);
+        if number % 3 == 0 {
+            // Reads and never answers.
+            stream.response();
+        }
+    }
+    let mut latencies: Vec<Duration> = (0..15).map(|number| latency(&rest, &mut prompt, number)).collect();
+    latencies.sort_unstable();
+    for document in bulk() {
+        rest.put(&document.spec("ttl", serde_json::json!({ "after": "72h" })));
+    }
+    let grown = control.resident_bytes().saturating_sub(before);
+    println!("300 dead readers: {} KiB each; a change took {latencies:?}", grown / 300 / 1024);
+    assert!(latencies[14] < Duration::from_secs(2), "{latencies:?}");
+    // The update is several megabytes: a queue for each reader would be above a gigabyte.
+    assert!(grown < 300 << 20, "{} MiB more", grown >> 20);
+    prompt.assert_conduct();
+}
+
+#[test]
+fn a_flood_of_subscriptions_delays_nobody_and_ends_in_what_it_asked_for_last() {
+    let control = TestControl::start();
+    let rest = control.rest();
+    rest.put(&sandbox("a", &[CART], 1));
+    let mut prompt = follower(&control, "prompt");
+    prompt.settle(QUIET);
+    let mut flood = control.connection().stream("flood");
+    for number in 0..20_000 {
+        let name = cart(&format!("key-{}", number % 500));
+        flood.subscribe(OVERRIDE, &[&name], &[&name]);
+    }
+    flood.subscribe(OVERRIDE, &[&cart("a")], &[]);
+    for number in 0..5 {
+        assert!(latency(&rest, &mut prompt, number) < Duration::from_secs(2));
+    }
+    let mut found = false;
+    loop {
+        match flood.heard(QUIET) {
+            Heard::Response(response) => {
+                found |= response.resources.iter().any(|resource| resource.name == cart("a"));
+                flood.ack(&response);
+            }
+            Heard::Nothing => break,
+            // It may also be told to go.
+            Heard::Ended(code, message) => {
+                println!("the flood was ended: {code:?} {message}");
+                found = true;
+                break;
+            }
+        }
+    }
+    assert!(found, "what was asked for last did not come");
+    prompt.assert_conduct();
+}
+
+#[test]
+fn a_thousand_streams_have_a_change_and_it_is_known_when_the_last_one_has() {
+    let control = TestControl::start();
+    let rest = control.rest();
+    let before = control.resident_bytes();
+    let connections: Vec<Connection> = (0..20).map(|_| control.connection()).collect();
+    let mut streams: Vec<Stream> =
+        (0..1_000).map(|number| connections[number % 20].stream(&format!("proxy-{number}"))).collect();
+    for stream in &mut streams {
+        stream.subscribe(OVERRIDE, &[&format!("{CART}/*")], &[]);
+    }
+    for stream in &mut streams {
+        let response = stream.response();
+        stream.ack(&response);
+    }
+    println!("{} KiB for each stream", (control.resident_bytes() - before) / 1_000 / 1024);
+    let document = sandbox("a", &[CART], 1);
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        let put = scope.spawn(|| rest.put_with(&document, "?wait=programmed&timeout=20s"));
+        for stream in &mut streams {
+            let response = stream.response();
+            assert_eq!(response.resources.len(), 1);
+            stream.ack(&response);
+        }
+        let answer = put.join().expect("a put");
+        assert_eq!(programmed(&answer), (1_000, 1_000));
+    });
+    println!("programmed 1,000 of 1,000 after {:?}", started.elapsed());
+    drop(streams.split_off(10));
+    eventually("those that left are not counted", || {
+        (programmed(&rest.get("/v1/sandboxes/a")) == (10, 10)).then_some(())
+    });
+    drop(streams);
+    drop(connections);
+    eventually("nobody is counted", || (programmed(&rest.get("/v1/sandboxes/a")) == (0, 0)).then_some(()));
+}
+
+#[test]
+fn without_descriptors_for_more_streams_those_that_are_open_are_served() {
+    let control = Control::new().under(&["prlimit", "--nofile=80:80"]).start();
+    let rest = control.rest();
+    let mut prompt = follower(&control, "prompt");
+    prompt.settle(QUIET);
+    let held: Vec<_> = (0..120).filter_map(|_| std::net::TcpStream::connect(control.grpc()).ok()).collect();
+    let connected = held.len();
+    drop(held);
+    println!("{connected} connections were made");
+    eventually("REST answers again", || rest.try_send("GET", "/v1/sandboxes", "", ""));
+    assert!(latency(&rest, &mut prompt, 0) < DEADLINE);
+}
