@@ -26,6 +26,7 @@ use hyper_util::{
 };
 use spurline_route::RouteTable;
 use spurline_telemetry::{log::LevelHandle, metrics::Registry};
+use spurline_xds::StatusHandle;
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime,
@@ -54,6 +55,8 @@ pub struct AdminState {
     pub table: Arc<ArcSwap<RouteTable>>,
     /// The effective settings as JSON, secrets redacted.
     pub config_dump: String,
+    /// The state of the control service's client; `None`: there is none.
+    pub control: Option<StatusHandle>,
     pub level: LevelHandle,
     /// Starts the drain of the process; may be called more than once.
     pub drain: Box<dyn Fn() + Send + Sync>,

@@ -20,6 +20,7 @@ use spurline_telemetry::{
     log::LevelHandle,
     metrics::{Closing, Counter, Limit, Refusal, Registry, Shard},
 };
+use spurline_xds::Client;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::Notify,
@@ -29,6 +30,7 @@ use crate::{
     AppError,
     admin::{Admin, AdminState},
     build::{self, Shared, WorkerHandle},
+    control,
     readiness::Readiness,
     routes,
     worker::Arrival,
@@ -58,10 +60,12 @@ pub struct App {
     lifetime: Lifetime,
     admin: Option<Admin>,
     routes: Option<routes::Watch>,
+    control: Option<Client>,
     access: Option<AccessGuard>,
 }
 
-/// Checks what can be checked of the settings without listening: the carriers, the routes file, the signed keys.
+/// Checks what can be checked of the settings without listening: the carriers, the routes file, the files for the control
+/// service, the signed keys. The control service itself is not asked.
 ///
 /// # Errors
 /// The first thing that would keep the proxy from starting, or from serving what it should.
@@ -71,7 +75,7 @@ pub fn check(config: &Config) -> Result<(), AppError> {
     if let Some(path) = &config.routes {
         routes::read(path, 1)?;
     }
-    Ok(())
+    control::check(config)
 }
 
 // === impl App ===
@@ -94,6 +98,8 @@ impl App {
             routes::Watch::start(path, config.routes_poll_interval, table, metrics).map_err(AppError::Runtime)
         };
         let routes = config.routes.as_ref().map(follow).transpose()?;
+        let awaited = readiness.guard("routes");
+        let control = control::follow(config, &table, registry.shared(), awaited)?;
         let (access, access_guard) = build::access_log(config, &registry)?;
         let (trigger, watch) = drain::channel();
         let (drain, ended) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -111,6 +117,7 @@ impl App {
             registry: Arc::clone(&registry),
             table,
             config_dump: config.dump(),
+            control: control.as_ref().map(Client::status),
             level,
             drain: Box::new({
                 let drain = Arc::clone(&drain);
@@ -123,7 +130,7 @@ impl App {
         drop(starting);
         let timing = config.drain;
         let lifetime = Lifetime { workers, trigger, watch, drain, ended, readiness, registry, timing };
-        Ok(Self { listeners, lifetime, admin, routes, access: access_guard })
+        Ok(Self { listeners, lifetime, admin, routes, control, access: access_guard })
     }
 
     /// Accepts connections until a signal, or the admin page, starts the drain; returns when it is over.
@@ -140,14 +147,14 @@ impl App {
             .enable_time()
             .build()
             .map_err(AppError::Runtime)?;
-        let Self { listeners, lifetime, admin, routes, access } = self;
+        let Self { listeners, lifetime, admin, routes, control, access } = self;
         runtime.block_on(lifetime.serve(listeners))?;
         for worker in lifetime.workers {
             if worker.thread.join().is_err() {
                 tracing::error!("Worker ended in a panic");
             }
         }
-        drop((admin, routes));
+        drop((admin, routes, control));
         if access.is_some_and(|access| !access.flush(FLUSH_TIMEOUT)) {
             tracing::warn!("Access log did not take its last lines");
         }

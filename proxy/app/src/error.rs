@@ -11,6 +11,8 @@ pub enum AppError {
     Admin { addr: SocketAddr, error: io::Error },
     #[error("carriers: {0}")]
     Carriers(#[from] spurline_route::CarrierError),
+    #[error("control {}: {error}", .path.display())]
+    ControlFile { path: PathBuf, error: io::Error },
     #[error("listener {name} {addr}: {error}")]
     Listen { name: String, addr: SocketAddr, error: io::Error },
     #[error("routes: {0}")]

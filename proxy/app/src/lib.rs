@@ -10,6 +10,7 @@ mod binding;
 mod buffer;
 mod build;
 mod connection;
+mod control;
 mod deadline;
 mod error;
 mod exchange;

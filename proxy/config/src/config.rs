@@ -59,8 +59,8 @@ pub struct Control {
     pub ca_file: Option<PathBuf>,
     /// What this proxy shows of itself.
     pub identity: Option<ControlIdentity>,
-    /// See `control_node_id`.
-    pub node_id: Option<String>,
+    /// See `control_node`.
+    pub node: Option<String>,
     /// See `control_snapshot`.
     pub snapshot: Option<PathBuf>,
     /// See `control_snapshot_age_max`.

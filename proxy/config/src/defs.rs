@@ -174,7 +174,7 @@ settings! {
             "PEM file with the certificate, and its chain, that this proxy shows to the control service.";
         ControlKeyFile = "control_key_file": PATH, "",
             "PEM file with the private key of control_cert_file.";
-        ControlNodeId = "control_node_id": Kind::Text("up to 200 visible characters"), "",
+        ControlNode = "control_node": Kind::Text("up to 200 visible characters"), "",
             "Name under which the control service lists this proxy. Without it: the host's name and the number of the process.";
         ControlSnapshot = "control_snapshot": PATH, "",
             "File that keeps what the control service sent, so that a proxy that starts while it is away steers all the same. Its folder must exist and be writable; every proxy needs a file of its own.";

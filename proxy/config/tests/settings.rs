@@ -341,7 +341,7 @@ fn a_control_service_is_named_by_one_or_more_addresses() {
     assert_eq!(control.snapshot.as_deref(), Some(Path::new("routes.snapshot")));
     assert_eq!(control.snapshot_age_max, Duration::from_secs(24 * 3600));
     assert_eq!(control.ready_timeout, Some(Duration::from_secs(10)));
-    assert_eq!((control.identity, control.node_id), (None, None));
+    assert_eq!((control.identity, control.node), (None, None));
     assert_eq!(with_args(&[]).config().control, None);
 }
 

@@ -23,12 +23,13 @@ use super::{
 use crate::readiness::State as ReadinessState;
 
 /// Path, methods and meaning of every page, as `/` and the answer to an unknown path list them.
-const PAGES: [(&str, &str, &str); 8] = [
+const PAGES: [(&str, &str, &str); 9] = [
     ("/healthz", "GET", "200 while the process runs"),
     ("/readyz", "GET", "200 when traffic is wanted, else 503 and what is awaited"),
     ("/metrics", "GET", "metrics in the OpenMetrics text format"),
     ("/config_dump", "GET", "the settings in force and where each came from, secrets redacted"),
     ("/routes", "GET", "the overrides in force; ?key= ?workload= ?limit= ?after="),
+    ("/control", "GET", "the state of the connection to the control service"),
     ("/log_level", "GET, PUT", "the log level; PUT a new one as the body"),
     ("/drain", "POST", "stop taking traffic, finish what is in flight, exit"),
     ("/", "GET", "this list"),
@@ -45,6 +46,7 @@ pub(super) fn router(bound: SocketAddr, state: AdminState) -> Router {
         .route("/metrics", routing::get(metrics))
         .route("/config_dump", routing::get(config_dump))
         .route("/routes", routing::get(routes))
+        .route("/control", routing::get(control))
         .route("/log_level", routing::get(log_level).put(set_log_level))
         .route("/drain", routing::post(drain))
         .fallback(not_found)
@@ -100,6 +102,30 @@ async fn routes(State(state): Shared, filter: Result<Query<Filter>, QueryRejecti
         },
         Err(rejection) => refusal(rejection.status(), &rejection.body_text()),
     }
+}
+
+async fn control(State(state): Shared) -> Response {
+    let Some(handle) = &state.control else { return Json(json!({ "enabled": false })).into_response() };
+    let status = handle.read();
+    let table = state.table.load();
+    let last_rejection = status.last_rejection.map(|rejection| {
+        json!({ "name": rejection.name, "reason": rejection.reason, "atUnixS": rejection.at_unix_s })
+    });
+    Json(json!({
+        "enabled": true,
+        "source": status.source.as_str(),
+        "server": status.server,
+        "connectedSinceUnixS": status.connected_since_unix_s,
+        "lastContactUnixS": status.last_contact_unix_s,
+        "lastUpdateUnixS": status.last_update_unix_s,
+        "generation": table.generation(),
+        "overrides": table.len(),
+        "resources": status.resources,
+        "lastRejection": last_rejection,
+        "lastError": status.last_error,
+        "snapshotSavedUnixS": status.snapshot_saved_unix_s,
+    }))
+    .into_response()
 }
 
 async fn log_level(State(state): Shared) -> Response {

@@ -35,6 +35,7 @@ impl Fixture {
             registry: Arc::new(registry),
             table: Arc::new(ArcSwap::from_pointee(RouteTable::empty())),
             config_dump: r#"{"workers":2}"#.into(),
+            control: None,
             level: level(),
             drain: Box::new(move || _ = counted.fetch_add(1, Ordering::Relaxed)),
             readiness: readiness.clone(),
@@ -72,11 +73,12 @@ fn every_page_of_the_index_answers() {
     let fixture = Fixture::new();
     let (status, index) = fixture.get("/");
     assert_eq!(status, 200);
-    for page in ["/healthz", "/readyz", "/metrics", "/config_dump", "/routes", "/log_level"] {
+    for page in ["/healthz", "/readyz", "/metrics", "/config_dump", "/routes", "/control", "/log_level"] {
         assert!(index.contains(page));
         assert_eq!(fixture.get(page).0, 200, "{page}");
     }
     assert_eq!(fixture.get("/config_dump").1, r#"{"workers":2}"#);
+    assert_eq!(fixture.get("/control").1, r#"{"enabled":false}"#);
     assert!(fixture.get("/metrics").1.ends_with("# EOF\n"));
     assert_eq!(fixture.get("/routes?limit=5").1, r#"{"generation":0,"total":0,"overrides":[]}"#);
 }
@@ -151,6 +153,7 @@ fn a_bound_port_is_an_error_at_start() {
         registry: Arc::new(registry),
         table: Arc::new(ArcSwap::from_pointee(RouteTable::empty())),
         config_dump: String::new(),
+        control: None,
         level: level(),
         drain: Box::new(|| ()),
         readiness: Readiness::default(),

@@ -1,6 +1,6 @@
 //! Settings of the control service, and what they ask of each other.
 
-use std::path::PathBuf;
+use std::{net::Ipv6Addr, path::PathBuf};
 
 use super::values::Values;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Longest name of a proxy.
-const NODE_ID_LEN_MAX: usize = 200;
+const NODE_LEN_MAX: usize = 200;
 /// Most servers that are tried in turn.
 const SERVERS_MAX: usize = 16;
 
@@ -23,7 +23,7 @@ pub(super) fn control(values: &mut Values<'_>) -> Option<Control> {
         servers,
         ca_file,
         identity,
-        node_id: values.parsed(Id::ControlNodeId, node_id),
+        node: values.parsed(Id::ControlNode, node),
         snapshot: path(values, Id::ControlSnapshot),
         snapshot_age_max: values.span(Id::ControlSnapshotAgeMax),
         ready_timeout: values.timeout(Id::ControlReadyTimeout),
@@ -79,7 +79,7 @@ fn server(text: &str) -> Result<ControlServer, &'static str> {
         !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
     };
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    if !name(host) && !bare.is_some_and(|bare| bare.parse::<std::net::Ipv6Addr>().is_ok()) {
+    if !name(host) && bare.is_none_or(|bare| bare.parse::<Ipv6Addr>().is_err()) {
         return Err("has no host name or address");
     }
     let authority = authority.to_owned();
@@ -97,9 +97,9 @@ fn identity(values: &mut Values<'_>) -> Option<ControlIdentity> {
     Some(ControlIdentity { cert_file: cert_file?.into(), key_file: key_file?.into() })
 }
 
-fn node_id(text: &str) -> Result<String, String> {
+fn node(text: &str) -> Result<String, String> {
     let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
-    if visible && text.len() <= NODE_ID_LEN_MAX { Ok(text.to_owned()) } else { Err("not a name".to_owned()) }
+    if visible && text.len() <= NODE_LEN_MAX { Ok(text.to_owned()) } else { Err("not a name".to_owned()) }
 }
 
 /// Whoever set one of these meant to use a control service.

@@ -1,0 +1,249 @@
+//! What the control service said, and the route table that follows from it.
+//!
+//! Pure: time is passed in, and swapping tables is the caller's affair. A [`Batch`] collects the changes of any number
+//! of responses, so that one table is built for all of them.
+
+use std::sync::Arc;
+
+use spurline_api::envoy::service::discovery::v3::Resource;
+use spurline_route::{RouteTable, RouteTableBuilder, TableError};
+
+use crate::{
+    Known, Record, ResourceType, Scope,
+    decode::{Content, Fault, Subject, read_body, read_name},
+    known::VERSION_BYTES_MAX,
+};
+
+/// The most resources that are kept, of all types; one more is rejected.
+pub const RESOURCES_MAX: usize = 500_000;
+
+/// The resources that were taken and the table they give.
+#[derive(Debug)]
+pub struct Mirror {
+    scope: Scope,
+    known: Known,
+    table: Arc<RouteTable>,
+    /// The earliest time at which an override of the table ends.
+    next_expiry: Option<u64>,
+    resources_max: usize,
+}
+
+/// Changes under way. Dropping it without [`Batch::finish`] loses the changes of the table but not those of what is
+/// known, so finish it.
+#[derive(Debug)]
+#[must_use = "the changes are lost unless the batch is finished"]
+pub struct Batch<'m> {
+    mirror: &'m mut Mirror,
+    builder: RouteTableBuilder,
+    now_unix_s: u64,
+    tally: Tally,
+}
+
+/// What a batch came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Resources that were new or changed and taken.
+    pub applied: usize,
+    /// Resources that are gone.
+    pub removed: usize,
+    /// Overrides that ended.
+    pub expired: usize,
+    /// Whether there is a new table.
+    pub changed: bool,
+}
+
+// === impl Mirror ===
+
+impl Mirror {
+    /// Begins with nothing; `table` is followed by tables of later generations.
+    #[must_use]
+    pub fn new(scope: Scope, table: Arc<RouteTable>) -> Self {
+        Self { scope, known: Known::default(), table, next_expiry: None, resources_max: RESOURCES_MAX }
+    }
+
+    /// Lowers the most resources that are kept, for tests.
+    #[must_use]
+    pub fn with_resources_max(self, resources_max: usize) -> Self {
+        Self { resources_max: resources_max.min(RESOURCES_MAX), ..self }
+    }
+
+    /// What is wanted.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// What was taken.
+    #[must_use]
+    pub fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// The table of the last batch.
+    #[must_use]
+    pub fn table(&self) -> &Arc<RouteTable> {
+        &self.table
+    }
+
+    /// When [`Batch::expire`] has something to do.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<u64> {
+        self.next_expiry
+    }
+
+    /// Begins a batch at this time.
+    pub fn batch(&mut self, now_unix_s: u64) -> Batch<'_> {
+        let generation = self.table.generation().saturating_add(1);
+        let builder = RouteTableBuilder::from_table(&self.table, generation);
+        Batch { mirror: self, builder, now_unix_s, tally: Tally::default() }
+    }
+
+    fn admits(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::KeyOwner(_) => true,
+            Subject::Baseline(workload) => self.scope.has_baseline(workload),
+            Subject::Override(workload, _) => self.scope.forks(workload),
+        }
+    }
+}
+
+// === impl Batch ===
+
+impl Batch<'_> {
+    /// Takes a resource as it came in a response of this type.
+    ///
+    /// # Errors
+    /// What is wrong with it; then nothing has changed.
+    pub fn put(&mut self, ty: ResourceType, resource: &Resource) -> Result<(), Fault> {
+        let Some(body) = &resource.resource else {
+            // A heartbeat only extends how long a resource counts, and ours count until they are removed.
+            return if resource.ttl.is_some() { Ok(()) } else { Err(Fault::NoBody) };
+        };
+        if body.type_url != ty.type_url() {
+            return Err(Fault::OtherType);
+        }
+        if !(1..=VERSION_BYTES_MAX).contains(&resource.version.len()) {
+            return Err(Fault::Version);
+        }
+        self.put_body(ty, &resource.name, &resource.version, &body.value)
+    }
+
+    /// Takes a record of a snapshot. One that has ended is left out altogether.
+    ///
+    /// # Errors
+    /// What is wrong with it; then nothing has changed.
+    pub fn restore(&mut self, ty: ResourceType, record: &Record) -> Result<(), Fault> {
+        if record.expires_unix_s().is_some_and(|expires| expires <= self.now_unix_s) {
+            self.tally.expired += 1;
+            return Ok(());
+        }
+        self.put_body(ty, record.name(), record.version(), record.body())
+    }
+
+    fn put_body(&mut self, ty: ResourceType, name: &str, version: &str, body: &[u8]) -> Result<(), Fault> {
+        let subject = read_name(ty, name)?;
+        if !self.mirror.admits(&subject) {
+            return Err(Fault::NotSubscribed);
+        }
+        let known = self.mirror.known.get(ty, name);
+        if known.is_some_and(|known| known.version() == version && known.body() == body) {
+            return Ok(());
+        }
+        if known.is_none() && self.mirror.known.len() >= self.mirror.resources_max {
+            return Err(Fault::TooMany(self.mirror.resources_max));
+        }
+        let content = read_body(ty, body)?;
+        let expires = match &content {
+            Content::Override(_, expires) => *expires,
+            Content::KeyOwner(_) | Content::Baseline(_) => None,
+        };
+        let too_long = || Fault::Name("it is too long".to_owned());
+        let record = Record::new(name, version, body, expires).ok_or_else(too_long)?;
+        self.edit(subject, content)?;
+        self.mirror.known.put(ty, record);
+        self.tally.applied += 1;
+        Ok(())
+    }
+
+    fn edit(&mut self, subject: Subject, content: Content) -> Result<(), Fault> {
+        match (subject, content) {
+            (Subject::KeyOwner(key), Content::KeyOwner(name)) => self.builder.put_owner(key, name),
+            (Subject::Baseline(workload), Content::Baseline(ports)) => {
+                self.builder.put_baseline(&workload, ports).map_err(|error| contradiction(&error))?;
+            }
+            (Subject::Override(workload, key), Content::Override(rule, expires)) => {
+                if expires.is_some_and(|expires| expires <= self.now_unix_s) {
+                    // It may have ended on its way, or this machine's clock is ahead.
+                    self.builder.remove_override(&workload, &key);
+                } else {
+                    self.builder.put_override(&workload, key, rule).map_err(|error| contradiction(&error))?;
+                    let next = &mut self.mirror.next_expiry;
+                    *next = next.iter().copied().chain(expires).min();
+                }
+            }
+            _ => return Err(Fault::OtherType),
+        }
+        self.tally.changed = true;
+        Ok(())
+    }
+
+    /// Forgets a resource; one that is not known needs no forgetting.
+    pub fn remove(&mut self, ty: ResourceType, name: &str) {
+        if !self.mirror.known.remove(ty, name) {
+            return;
+        }
+        self.tally.removed += 1;
+        self.tally.changed = true;
+        match read_name(ty, name) {
+            Ok(Subject::KeyOwner(key)) => self.builder.remove_owner(&key),
+            Ok(Subject::Baseline(workload)) => self.builder.remove_baseline(&workload),
+            Ok(Subject::Override(workload, key)) => {
+                self.builder.remove_override(&workload, &key);
+            }
+            // What is known has a good name.
+            Err(_) => {}
+        }
+    }
+
+    /// Takes overrides whose time has come out of the table. They stay known, for the server has not removed them.
+    pub fn expire(&mut self) {
+        if self.mirror.next_expiry.is_none_or(|next| next > self.now_unix_s) {
+            return;
+        }
+        self.mirror.next_expiry = None;
+        for record in self.mirror.known.iter(ResourceType::Override) {
+            let Some(expires) = record.expires_unix_s() else { continue };
+            if expires > self.now_unix_s {
+                let next = &mut self.mirror.next_expiry;
+                *next = next.iter().copied().chain([expires]).min();
+                continue;
+            }
+            if let Ok(Subject::Override(workload, key)) = read_name(ResourceType::Override, record.name())
+                && self.builder.remove_override(&workload, &key)
+            {
+                self.tally.expired += 1;
+                self.tally.changed = true;
+            }
+        }
+    }
+
+    /// What is known, with the changes so far.
+    #[must_use]
+    pub fn known(&self) -> &Known {
+        &self.mirror.known
+    }
+
+    /// Builds the table, if anything changed.
+    pub fn finish(self) -> Tally {
+        let Self { mirror, builder, tally, .. } = self;
+        if tally.changed {
+            mirror.table = Arc::new(builder.finish());
+        }
+        tally
+    }
+}
+
+/// What [`read_body`] checked cannot contradict itself any more.
+fn contradiction(error: &TableError) -> Fault {
+    Fault::Encoding(error.to_string())
+}
