@@ -184,3 +184,47 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     }
     placed.map(|()| listener)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TlsFiles;
+
+    fn files(client_ca: Option<&str>) -> TlsFiles {
+        TlsFiles { cert: "c".into(), key: "k".into(), client_ca: client_ca.map(PathBuf::from) }
+    }
+
+    #[test]
+    fn addresses_are_read_as_they_are_written() {
+        for text in ["127.0.0.1:7777", "[::1]:7777", "0.0.0.0:0", "unix:/run/spurline/control.sock"] {
+            assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
+        }
+        for text in
+            ["", "7777", "localhost:7777", "127.0.0.1", "unix:", "unix:relative", "http://127.0.0.1:1"]
+        {
+            let error = text.parse::<Listen>().unwrap_err().to_string();
+            assert!(error.contains("allowed: an IP address and a port"), "{error}");
+        }
+    }
+
+    #[test]
+    fn without_authentication_only_this_machine_is_served() {
+        let (plain, one_way, mutual) = (None, Some(files(None)), Some(files(Some("ca"))));
+        for (listen, tls, tokens, good) in [
+            ("127.0.0.1:1", &plain, Tokens::None, true),
+            ("127.8.9.1:1", &plain, Tokens::None, true),
+            ("[::1]:1", &plain, Tokens::None, true),
+            ("[::ffff:127.0.0.1]:1", &plain, Tokens::None, true),
+            ("unix:/s", &plain, Tokens::None, true),
+            ("0.0.0.0:1", &plain, Tokens::None, false),
+            ("[::]:1", &plain, Tokens::None, false),
+            ("10.0.0.1:1", &one_way, Tokens::None, false),
+            ("10.0.0.1:1", &plain, Tokens::Required, false),
+            ("10.0.0.1:1", &one_way, Tokens::Required, true),
+            ("10.0.0.1:1", &mutual, Tokens::None, true),
+        ] {
+            let judged = must_authenticate(&listen.parse().unwrap(), tls.as_ref(), tokens);
+            assert_eq!(judged.is_ok(), good, "{listen} {tls:?} {tokens:?}: {judged:?}");
+        }
+    }
+}

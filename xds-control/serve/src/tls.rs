@@ -13,7 +13,9 @@ use std::{
 
 use rustls::{
     RootCertStore, ServerConfig,
+    crypto::CryptoProvider,
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    sign::{CertifiedKey, SigningKey, SingleCertAndKey},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
@@ -123,20 +125,20 @@ impl TlsFiles {
             .map_err(|error| unusable(cert, &error))?;
         let builder = match client_ca {
             None => builder.with_no_client_auth(),
-            Some(path) => builder.with_client_cert_verifier(verifier(path, provider)?),
+            Some(path) => builder.with_client_cert_verifier(verifier(path, provider.clone())?),
         };
-        let mut config = builder
-            .with_single_cert(certificates(cert)?, private_key(key)?)
-            .map_err(|error| unusable(cert, &error))?;
+        let identity = CertifiedKey::new(certificates(cert)?, signing_key(key, &provider)?);
+        if let Err(rustls::Error::InconsistentKeys(_)) = identity.keys_match() {
+            let what = format!("not the key of {}; allowed: a certificate and its key", cert.display());
+            return Err(unusable(key, &what));
+        }
+        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
         config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(Arc::new(config))
     }
 }
 
-fn verifier(
-    path: &Path,
-    provider: Arc<rustls::crypto::CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, ListenError> {
+fn verifier(path: &Path, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, ListenError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots.add(certificate).map_err(|error| unusable(path, &error))?;
@@ -156,10 +158,11 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ListenError
     Ok(certificates)
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, ListenError> {
-    // The error of the parser could quote what it read, and this is a secret.
-    PrivateKeyDer::from_pem_slice(&contents(path)?)
-        .map_err(|_| unusable(path, &"no private key in it; allowed: PEM, PKCS #8, PKCS #1 or SEC 1"))
+fn signing_key(path: &Path, provider: &CryptoProvider) -> Result<Arc<dyn SigningKey>, ListenError> {
+    // The errors of the parsers could quote what they read, and this is a secret.
+    let unusable = || unusable(path, &"no private key in it; allowed: PEM with an RSA, ECDSA or Ed25519 key");
+    let key = PrivateKeyDer::from_pem_slice(&contents(path)?).map_err(|_| unusable())?;
+    provider.key_provider.load_private_key(key).map_err(|_| unusable())
 }
 
 fn contents(path: &Path) -> Result<Vec<u8>, ListenError> {
