@@ -1,0 +1,354 @@
+//! One document: written, read, kept alive, deleted.
+
+use std::time::Duration;
+
+use axum::{
+    Extension, Json,
+    body::{Body, HttpBody as _, to_bytes},
+    extract::State,
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION},
+    },
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use spurline_core::document::{self, DOCUMENT_BYTES_MAX, Document, Fault, Id};
+use spurline_hub::Programmed;
+use tokio::{
+    sync::SemaphorePermit,
+    time::{Instant, timeout},
+};
+
+use super::{
+    App, Preconditions, Shared,
+    caller::Caller,
+    query::{self, Parameters},
+    render::{self, Current},
+    target::{self, Target},
+};
+use crate::{
+    metrics::Limit,
+    problem::{Outcome, Problem},
+    store::StoreError,
+    writer::{Condition, Effect, Mode, Refusal, Work, Written},
+};
+
+/// How long a client may take to send a document.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the writer may take. Its disk is in trouble by then, and whether it wrote is not known.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(super) async fn get(
+    State(app): State<Shared>,
+    Target(id): Target,
+    parameters: Parameters,
+    headers: HeaderMap,
+) -> Outcome {
+    accepts_json(&headers)?;
+    parameters.check(&["wait", "timeout"])?;
+    let condition = query::condition(&headers)?;
+    let wait = parameters.wait()?;
+    let current = Current::of(&app, &id).ok_or_else(|| target::not_found(&id))?;
+    match condition.refuses_read(current.version) {
+        Some(StatusCode::NOT_MODIFIED) => {
+            return Ok((StatusCode::NOT_MODIFIED, [(ETAG, query::etag(current.version))]).into_response());
+        }
+        Some(_) => return Err(failed_condition(&id, Some(current.version))),
+        None => {}
+    }
+    let Some(wait) = wait else {
+        let programmed = app.hub.programmed(&id);
+        return Ok(answer(StatusCode::OK, current, &programmed));
+    };
+    let programmed = app.hub.wait_programmed(&id, Instant::now() + wait).await;
+    // It may have changed or gone meanwhile.
+    let current = Current::of(&app, &id).ok_or_else(|| target::not_found(&id))?;
+    Ok(answer(waited(StatusCode::OK, &programmed), current, &programmed))
+}
+
+pub(super) async fn put(
+    State(app): State<Shared>,
+    Target(id): Target,
+    Extension(caller): Extension<Caller>,
+    parameters: Parameters,
+    (headers, body): (HeaderMap, Body),
+) -> Outcome {
+    let done = write_document(&app, &id, &caller, (&parameters, &headers, body)).await;
+    audit("PUT", &id, &caller, &done);
+    done
+}
+
+pub(super) async fn delete(
+    State(app): State<Shared>,
+    Target(id): Target,
+    Extension(caller): Extension<Caller>,
+    parameters: Parameters,
+    headers: HeaderMap,
+) -> Outcome {
+    let done = delete_document(&app, &id, &caller, (&parameters, &headers)).await;
+    audit("DELETE", &id, &caller, &done);
+    done
+}
+
+pub(super) async fn heartbeat(
+    State(app): State<Shared>,
+    Target(id): Target,
+    Extension(caller): Extension<Caller>,
+    parameters: Parameters,
+) -> Outcome {
+    caller.check_write(&id)?;
+    parameters.check(&[])?;
+    let written = write(&app, &id, Work::Heartbeat { id: id.clone() }, Mode::Commit).await?;
+    let ends = written.meta.ends_unix_ms().map(render::time);
+    Ok(Json(json!({"expiresAt": ends})).into_response())
+}
+
+async fn write_document(
+    app: &App,
+    id: &Id,
+    caller: &Caller,
+    (parameters, headers, body): (&Parameters, &HeaderMap, Body),
+) -> Outcome {
+    caller.check_write(id)?;
+    accepts_json(headers)?;
+    parameters.check(&["dryRun", "wait", "timeout"])?;
+    let (mode, wait) = (mode(parameters)?, parameters.wait()?);
+    let condition = write_condition(app, headers, id)?;
+    let document = read_document(app, headers, body, id).await?;
+    let dry = (mode == Mode::DryRun).then(|| document.clone());
+    let work = Work::Put { document: Box::new(document), condition };
+    let written = write(app, id, work, mode).await?;
+    let status = if written.effect == Effect::Created { StatusCode::CREATED } else { StatusCode::OK };
+    if let Some(document) = dry {
+        let json = render::dry_run((*written.document).clone(), &written.meta, &document);
+        return Ok((StatusCode::OK, Json(json)).into_response());
+    }
+    let programmed = match wait {
+        Some(wait) => app.hub.wait_programmed(id, Instant::now() + wait).await,
+        None => app.hub.programmed(id),
+    };
+    let status = if wait.is_some() { waited(status, &programmed) } else { status };
+    let mut response = match Current::of(app, id) {
+        Some(current) if current.version == written.meta.version => answer(status, current, &programmed),
+        // Somebody wrote it again, or deleted it. This is the answer to this request all the same.
+        _ => (status, Json((*written.document).clone())).into_response(),
+    };
+    response.headers_mut().insert(ETAG, query::etag(written.meta.version));
+    if written.effect == Effect::Created
+        && let Ok(location) = HeaderValue::try_from(target::path(id))
+    {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+async fn delete_document(
+    app: &App,
+    id: &Id,
+    caller: &Caller,
+    (parameters, headers): (&Parameters, &HeaderMap),
+) -> Outcome {
+    caller.check_write(id)?;
+    parameters.check(&["dryRun", "wait", "timeout"])?;
+    let (mode, wait) = (mode(parameters)?, parameters.wait()?);
+    let condition = write_condition(app, headers, id)?;
+    let written = write(app, id, Work::Delete { id: id.clone(), condition }, mode).await?;
+    let Some(wait) = wait.filter(|_| mode == Mode::Commit) else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    let deadline = Instant::now() + wait;
+    let programmed = app.hub.wait_programmed_names(&written.gone, written.revision, deadline).await;
+    let body = json!({"status": {"programmed": render::programmed_json(&programmed)}});
+    Ok((waited(StatusCode::OK, &programmed), Json(body)).into_response())
+}
+
+/// 202 says that the time was over, or a proxy refused, before every proxy had it.
+fn waited(status: StatusCode, programmed: &Programmed) -> StatusCode {
+    if programmed.is_complete() { status } else { StatusCode::ACCEPTED }
+}
+
+fn answer(status: StatusCode, current: Current, programmed: &Programmed) -> Response {
+    let etag = query::etag(current.version);
+    (status, [(ETAG, etag)], Json(current.into_json(programmed))).into_response()
+}
+
+fn mode(parameters: &Parameters) -> Result<Mode, Problem> {
+    Ok(if parameters.flag("dryRun")? { Mode::DryRun } else { Mode::Commit })
+}
+
+fn write_condition(app: &App, headers: &HeaderMap, id: &Id) -> Result<Condition, Problem> {
+    let condition = query::condition(headers)?;
+    if app.settings.preconditions == Preconditions::Required && condition == Condition::default() {
+        let detail = format!("say which {} is meant: If-Match: <its ETag>, or If-None-Match: *", id.kind);
+        return Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, "precondition-required", detail));
+    }
+    Ok(condition)
+}
+
+async fn read_document(app: &App, headers: &HeaderMap, body: Body, id: &Id) -> Result<Document, Problem> {
+    is_json(headers)?;
+    let (_room, bytes) = timeout(BODY_TIMEOUT, read_body(app, headers, body)).await.unwrap_or_else(|_| {
+        let detail = format!("the document took longer than {} s to arrive", BODY_TIMEOUT.as_secs());
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body", detail))
+    })?;
+    let document = document::read_slice(&bytes, Some(id.kind)).map_err(Problem::faults)?;
+    let named = document.id();
+    if named != *id {
+        return Err(Problem::faults(vec![Fault {
+            pointer: "/metadata/name".to_owned(),
+            what: format!("{:?} is not the name in the path", named.name),
+            allowed: super::clipped(&id.name),
+        }]));
+    }
+    Ok(document)
+}
+
+/// The body, and the room in memory that it takes.
+async fn read_body<'a>(
+    app: &'a App,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(SemaphorePermit<'a>, axum::body::Bytes), Problem> {
+    let too_large = || {
+        app.metrics.refused(Limit::BodyBytes);
+        let detail = format!("a document has at most {DOCUMENT_BYTES_MAX} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+    };
+    let announced = headers.get(CONTENT_LENGTH).map(|_| body.size_hint().lower());
+    let bytes = match announced {
+        Some(bytes) => usize::try_from(bytes).ok().filter(|bytes| *bytes <= DOCUMENT_BYTES_MAX),
+        None => Some(DOCUMENT_BYTES_MAX),
+    };
+    let kib = u32::try_from(bytes.ok_or_else(too_large)?.div_ceil(1024)).unwrap_or(u32::MAX);
+    let room = app.bodies.acquire_many(kib).await.map_err(|_| Problem::busy("the service is stopping"))?;
+    // One byte more, to tell a long body from a broken one.
+    let bytes = to_bytes(body, DOCUMENT_BYTES_MAX + 1).await.map_err(|_| {
+        Problem::new(StatusCode::BAD_REQUEST, "broken-body", "the body broke off or is too long")
+    })?;
+    if bytes.len() > DOCUMENT_BYTES_MAX { Err(too_large()) } else { Ok((room, bytes)) }
+}
+
+fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let unsupported = |detail: &str| {
+        let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail);
+        Err(problem.header(ACCEPT, HeaderValue::from_static("application/json")))
+    };
+    if headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        return unsupported("documents are sent without a content coding");
+    }
+    let value = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let essence = value.map(|value| value.split(';').next().unwrap_or_default().trim());
+    // Nothing said is taken for JSON; what browsers send without asking first is not.
+    match essence {
+        None => Ok(()),
+        Some(essence) if essence.eq_ignore_ascii_case("application/json") => Ok(()),
+        Some(_) => unsupported("documents are sent as application/json"),
+    }
+}
+
+/// Whether the client takes what we answer (RFC 9110 section 12.5.1). Weights other than 0 make no difference.
+pub(super) fn accepts_json(headers: &HeaderMap) -> Result<(), Problem> {
+    accepts(headers, &["application/json", "application/*", "*/*"])
+}
+
+pub(super) fn accepts(headers: &HeaderMap, ours: &[&str]) -> Result<(), Problem> {
+    let mut ranges = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|range| !range.is_empty())
+        .peekable();
+    if ranges.peek().is_none() {
+        return Ok(());
+    }
+    let is_ours = ranges.any(|range| {
+        let (essence, weight) = range.split_once(';').unwrap_or((range, ""));
+        let is_refused = weight.split(';').any(|part| {
+            let weight = part.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+            weight == Some(0.0)
+        });
+        !is_refused && ours.iter().any(|ours| ours.eq_ignore_ascii_case(essence.trim()))
+    });
+    let ours = ours.first().copied().unwrap_or_default();
+    let problem =
+        || Problem::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", format!("this answers {ours}"));
+    if is_ours { Ok(()) } else { Err(problem()) }
+}
+
+async fn write(app: &App, id: &Id, work: Work, mode: Mode) -> Result<Written, Problem> {
+    let written = timeout(WRITE_TIMEOUT, app.writer.write(work, mode)).await;
+    written
+        .unwrap_or_else(|_| {
+            app.metrics.refused(Limit::Queue);
+            Err(Refusal::Unknown)
+        })
+        .map_err(|refusal| {
+            if matches!(refusal, Refusal::Busy) {
+                app.metrics.refused(Limit::Queue);
+            }
+            refused(id, refusal)
+        })
+}
+
+fn refused(id: &Id, refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::NotFound => target::not_found(id),
+        Refusal::Condition { current } => failed_condition(id, current),
+        Refusal::OfFile => {
+            let detail = format!("a file of the directory that is watched holds {id}; change it there");
+            Problem::new(StatusCode::CONFLICT, "of-file", detail)
+        }
+        Refusal::Over(fault) => Problem::faults(vec![fault]),
+        Refusal::TooMany { documents_max } => {
+            let detail = format!("there are {documents_max} documents already; delete some");
+            Problem::new(StatusCode::INSUFFICIENT_STORAGE, "too-many-documents", detail)
+        }
+        Refusal::Store(error) => {
+            let status = match *error {
+                StoreError::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+                _ => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            // The path is for the log: whoever may write documents need not know how the machine is laid out.
+            let detail = "the store takes no writes; nothing was changed, and the log says why";
+            Problem::new(status, "store", detail).retry_after_s(5)
+        }
+        Refusal::Busy => Problem::busy("too many writes are waiting"),
+        Refusal::Stopped => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "stopping",
+            "the service is stopping; nothing was changed",
+        ),
+        Refusal::Unknown => {
+            let detail = "the store took too long; the write may yet happen, so look before writing again";
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, "outcome-unknown", detail)
+        }
+    }
+}
+
+fn failed_condition(id: &Id, current: Option<u64>) -> Problem {
+    let (detail, etag) = match current {
+        Some(version) => (format!("{id} is there in another version, see ETag"), Some(query::etag(version))),
+        None => (format!("there is no {id}"), None),
+    };
+    let problem = Problem::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", detail);
+    match etag {
+        Some(etag) => problem.header(ETAG, etag),
+        None => problem,
+    }
+}
+
+/// One line for every attempt to change something.
+fn audit(method: &'static str, id: &Id, caller: &Caller, done: &Outcome) {
+    let status = match done {
+        Ok(response) => response.status(),
+        Err(problem) => problem.status(),
+    };
+    let name = super::clipped(&id.name);
+    tracing::info!(by = caller.name(), method, kind = %id.kind, name, status = status.as_u16(), "Write");
+}

@@ -1,0 +1,119 @@
+//! What every request passes: is it a web page's, who sends it, is there room for it, and what came of it.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    extract::{Request, State},
+    http::{
+        HeaderMap, HeaderValue, Method, StatusCode, Uri,
+        header::{CACHE_CONTROL, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS},
+        uri::Authority,
+    },
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{App, Hosts, OPENAPI_PATH, Shared, caller::Caller, caller::CallerName};
+use crate::{
+    metrics::Limit,
+    problem::{Outcome, Problem},
+};
+
+pub(super) async fn guard(State(app): State<Shared>, request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let mut response = admit(&app, request, next).await.into_response();
+    app.metrics.response(&method, response.status());
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // Answers say what is so at this moment and for this caller.
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn admit(app: &App, mut request: Request, next: Next) -> Outcome {
+    refuse_pages(app.settings.hosts, &request)?;
+    if request.uri().path() != OPENAPI_PATH {
+        let name = request.extensions().get::<CallerName>();
+        let caller = Caller::of(request.headers(), app.settings.tokens.as_ref(), name)?;
+        if matches!(*request.method(), Method::GET | Method::HEAD) {
+            caller.check_read()?;
+        }
+        request.extensions_mut().insert(caller);
+    }
+    let _permit = room(app, request.uri())?;
+    Ok(next.run(request).await)
+}
+
+/// Room for the request until it is answered. A watch finds room for itself, for it goes on after its head.
+fn room(app: &App, uri: &Uri) -> Result<Option<OwnedSemaphorePermit>, Problem> {
+    let query = uri.query().unwrap_or_default();
+    let says = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
+    if says("watch") {
+        return Ok(None);
+    }
+    let (room, limit) =
+        if says("wait") { (&app.waits, Limit::Waits) } else { (&app.requests, Limit::Requests) };
+    permit(app, room, limit).map(Some)
+}
+
+pub(super) fn permit(
+    app: &App,
+    room: &Arc<Semaphore>,
+    limit: Limit,
+) -> Result<OwnedSemaphorePermit, Problem> {
+    Arc::clone(room).try_acquire_owned().map_err(|_| {
+        app.metrics.refused(limit);
+        Problem::busy("too many requests of this kind are being served")
+    })
+}
+
+/// A page may send requests to this machine and, by a name of its own that suddenly resolves to it, read the answers.
+/// Browsers name the page's host all the same, and say in `Origin` where a changing request comes from. This is no
+/// access control: other programs send what they like.
+fn refuse_pages(hosts: Hosts, request: &Request) -> Result<(), Problem> {
+    let refusal = |detail| Err(Problem::new(StatusCode::FORBIDDEN, "web-page", detail));
+    if hosts == Hosts::Direct && !is_direct(request.uri(), request.headers()) {
+        return refusal("the host must be an address or localhost");
+    }
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if changes && request.headers().contains_key(ORIGIN) {
+        return refusal("requests of web pages change nothing: send no Origin");
+    }
+    Ok(())
+}
+
+/// Does every host that the request names stand for the address itself?
+fn is_direct(uri: &Uri, headers: &HeaderMap) -> bool {
+    let named = headers
+        .get_all(HOST)
+        .iter()
+        .all(|host| Authority::try_from(host.as_bytes()).is_ok_and(|authority| is_address(authority.host())));
+    named && uri.host().is_none_or(is_address)
+}
+
+fn is_address(host: &str) -> bool {
+    let unbracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || unbracketed.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_localhost_are_direct_and_names_are_not() {
+        for host in ["127.0.0.1", "127.0.0.1:7778", "localhost", "LOCALHOST:7778", "[::1]", "[::1]:7778"] {
+            assert!(direct("/", host), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:7778", "", "@"] {
+            assert!(!direct("/", host), "{host}");
+        }
+        assert!(!direct("http://evil.example/", "127.0.0.1"));
+    }
+
+    fn direct(uri: &str, host: &str) -> bool {
+        let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
+        is_direct(&uri.parse().unwrap(), &headers)
+    }
+}

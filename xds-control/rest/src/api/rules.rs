@@ -1,0 +1,196 @@
+//! The Routes API over HTTP, as existing clients know it: which sandbox takes what comes for a workload with a key.
+//!
+//! Parameters that are not known are ignored and empty ones filter nothing, for that is what those clients rely on.
+//! A port that stands for all others is listed once for each port of the baseline, if there is a baseline.
+
+use std::convert::Infallible;
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Query, State},
+    http::header::CONTENT_TYPE,
+    response::IntoResponse,
+};
+use futures_util::stream;
+use serde::{Deserialize, Serialize};
+use spurline_core::{
+    document::{Document, Id, Kind, Ports},
+    model::{Model, Rule, RuleFilter},
+};
+use spurline_route::{Endpoint, PortMatch, RoutingKey, Workload};
+
+use super::Shared;
+use crate::problem::Outcome;
+
+/// Rules that are written in one hold of the model's lock. More than this are sent piece by piece.
+const RULES_AT_A_TIME: usize = 8192;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Filter {
+    baseline_kind: String,
+    baseline_namespace: String,
+    baseline_name: String,
+    routing_key: String,
+    destination_sandbox_name: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RuleJson<'a> {
+    routing_key: &'a str,
+    baseline: BaselineJson<'a>,
+    destination_sandbox: SandboxJson<'a>,
+    mappings: Vec<MappingJson>,
+}
+
+#[derive(Serialize)]
+struct BaselineJson<'a> {
+    kind: &'a str,
+    namespace: &'a str,
+    name: &'a str,
+}
+
+#[derive(Serialize)]
+struct SandboxJson<'a> {
+    name: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MappingJson {
+    workload_port: u16,
+    destinations: Vec<LocationJson>,
+}
+
+#[derive(Serialize)]
+struct LocationJson {
+    host: String,
+    port: u16,
+}
+
+/// Where the next piece begins: after the rule for this key and workload.
+type Cursor = Option<(RoutingKey, Workload)>;
+
+enum Piece {
+    First,
+    After(Cursor),
+    Over,
+}
+
+pub(super) async fn rules(State(app): State<Shared>, Query(filter): Query<Filter>) -> Outcome {
+    let Some(filter) = filter.read() else {
+        // A key or a name that nothing can have.
+        return Ok(([(CONTENT_TYPE, "application/json")], "{\"routingRules\":[]}").into_response());
+    };
+    let pieces = stream::unfold((app, filter, Piece::First), |(app, filter, piece)| async move {
+        let (mut text, after) = match piece {
+            Piece::First => ("{\"routingRules\":[".to_owned(), None),
+            Piece::After(after) => (String::new(), after),
+            Piece::Over => return None,
+        };
+        let is_first = after.is_none();
+        let next = app.hub.model(|model| write(&mut text, model, &filter, (after, is_first)));
+        let next = match next {
+            Some(next) => Piece::After(Some(next)),
+            None => {
+                text.push_str("]}");
+                Piece::Over
+            }
+        };
+        Some((Ok::<Bytes, Infallible>(Bytes::from(text)), (app, filter, next)))
+    });
+    Ok(([(CONTENT_TYPE, "application/json")], Body::from_stream(pieces)).into_response())
+}
+
+// === impl Filter ===
+
+impl Filter {
+    /// `None` if nothing can match it.
+    fn read(self) -> Option<RuleFilter> {
+        let given = |text: String| (!text.is_empty()).then_some(text);
+        let routing_key = match given(self.routing_key) {
+            Some(key) => Some(RoutingKey::parse(key.as_bytes()).ok()?),
+            None => None,
+        };
+        Some(RuleFilter {
+            routing_key,
+            sandbox: given(self.destination_sandbox_name),
+            namespace: given(self.baseline_namespace),
+            kind: given(self.baseline_kind),
+            name: given(self.baseline_name),
+        })
+    }
+}
+
+/// Appends rules, and says where to go on if there may be more.
+fn write(
+    text: &mut String,
+    model: &Model,
+    filter: &RuleFilter,
+    (after, is_first): (Cursor, bool),
+) -> Option<(RoutingKey, Workload)> {
+    let mut count = 0;
+    let rules = model.rules(filter).skip_while(|rule| {
+        after
+            .as_ref()
+            .is_some_and(|(key, workload)| (rule.key.as_bytes(), rule.workload) <= (key.as_bytes(), workload))
+    });
+    for rule in rules {
+        if count > 0 || !is_first {
+            text.push(',');
+        }
+        // It is made of strings and numbers, so that it cannot fail.
+        text.push_str(&serde_json::to_string(&json(&rule, model)).unwrap_or_default());
+        count += 1;
+        if count == RULES_AT_A_TIME {
+            return Some((rule.key, rule.workload.clone()));
+        }
+    }
+    None
+}
+
+fn json<'a>(rule: &'a Rule<'a>, model: &Model) -> RuleJson<'a> {
+    let workload = rule.workload;
+    RuleJson {
+        routing_key: rule.key.as_str(),
+        baseline: BaselineJson {
+            kind: workload.kind(),
+            namespace: workload.namespace(),
+            name: workload.name(),
+        },
+        destination_sandbox: SandboxJson { name: rule.sandbox },
+        mappings: mappings(rule.ports, workload, model),
+    }
+}
+
+fn mappings(ports: &Ports, workload: &Workload, model: &Model) -> Vec<MappingJson> {
+    let mut listed = Vec::with_capacity(ports.len());
+    let mut others = None;
+    for (port, endpoints) in ports {
+        match port {
+            PortMatch::Port(port) => listed.push(mapping(*port, endpoints)),
+            PortMatch::Any => others = Some(endpoints),
+        }
+    }
+    let Some(others) = others else { return listed };
+    let baseline = model.get(&Id::new(Kind::Workload, workload.as_str()));
+    if let Some(Document::Workload(baseline)) = baseline.map(|record| &record.document) {
+        for (port, _) in &baseline.ports {
+            if let PortMatch::Port(port) = *port
+                && listed.iter().all(|mapping| mapping.workload_port != port)
+            {
+                listed.push(mapping(port, others));
+            }
+        }
+    }
+    listed
+}
+
+fn mapping(workload_port: u16, endpoints: &[Endpoint]) -> MappingJson {
+    let destinations = endpoints
+        .iter()
+        .map(|endpoint| LocationJson { host: endpoint.addr.ip().to_string(), port: endpoint.addr.port() })
+        .collect();
+    MappingJson { workload_port, destinations }
+}

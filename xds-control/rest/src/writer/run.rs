@@ -1,0 +1,286 @@
+//! The writer's thread.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use spurline_core::{
+    catalog::Catalog,
+    document::{self, Id},
+    model::Edit,
+};
+use spurline_hub::Hub;
+
+use super::{
+    Clock, Effect, Index, Message, Meta, Mode, Refusal, Reply, Request, Written,
+    batch::{self, Batch, Judge, Judged},
+    files::Files,
+    index::{Entries, Health},
+};
+use crate::{
+    feed::{Event, Feed},
+    metrics::WriterMetrics,
+    store::{Store, StoreError, StoredRecord},
+};
+
+/// The most requests that become durable together.
+const BATCH_MAX: usize = 256;
+/// How often the thread looks at times to live and at files when nobody asks it for anything.
+const TICK: Duration = Duration::from_millis(250);
+/// The most documents that are ended at a time, so that requests are not kept waiting.
+const SWEEP_MAX: usize = 256;
+/// After a failed commit the store is left alone for this long; requests are refused with the same error meanwhile.
+const RETRY_MS: u64 = 250;
+
+pub(super) struct Task {
+    hub: Hub,
+    clock: Clock,
+    metrics: WriterMetrics,
+    pub(super) index: Arc<Index>,
+    pub(super) feed: Arc<Feed>,
+    pub(super) health: Arc<Health>,
+    files: Files,
+    /// The greatest number given out, to versions and to events.
+    sequence: u64,
+    failed: Option<Failed>,
+}
+
+/// The last commit failed.
+struct Failed {
+    error: Arc<StoreError>,
+    at_unix_ms: u64,
+}
+
+// === impl Task ===
+
+impl Task {
+    pub(super) fn new(hub: Hub, clock: Clock, metrics: WriterMetrics) -> Self {
+        let feed = Arc::new(Feed::new(clock(), 0));
+        let files = Files::new(&hub);
+        let (index, health) = <(Arc<Index>, Arc<Health>)>::default();
+        Self { hub, clock, metrics, index, feed, health, files, sequence: 0, failed: None }
+    }
+
+    /// Puts what the store holds into the hub, except what has ended meanwhile.
+    pub(super) fn load(&mut self, store: &mut Store) -> Result<(), StoreError> {
+        let now_unix_ms = (self.clock)();
+        let loaded = store.take_loaded();
+        let mut edits = Vec::with_capacity(loaded.len());
+        let mut metas = Vec::with_capacity(loaded.len());
+        for (key, stored) in loaded {
+            let (id, mut meta, edit) =
+                understand(&key, &stored).map_err(|what| store.unreadable(key, what))?;
+            meta.grant_grace(now_unix_ms);
+            edits.push(edit);
+            metas.push((id, meta));
+        }
+        self.health.set_durable(store.path().is_some());
+        self.sequence = store.sequence();
+        self.feed = Arc::new(Feed::new(now_unix_ms, self.sequence));
+        self.index.edit(|entries| {
+            self.hub.apply(edits);
+            for (id, meta) in metas {
+                entries.put(id, meta);
+            }
+        });
+        self.sweep(store);
+        self.count();
+        Ok(())
+    }
+
+    pub(super) fn run(mut self, mut store: Store, waiting: &Receiver<Message>) {
+        loop {
+            let first = match waiting.recv_timeout(TICK) {
+                Ok(Message::Request(first)) => Some(first),
+                Err(RecvTimeoutError::Timeout) => None,
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let is_stopped = first.is_some_and(|first| self.work(&mut store, waiting, first));
+            self.sweep(&mut store);
+            self.watch_files();
+            if is_stopped {
+                return;
+            }
+        }
+    }
+
+    /// Carries out `first` and whatever else waits by now. True: it was told to stop.
+    fn work(&mut self, store: &mut Store, waiting: &Receiver<Message>, first: Request) -> bool {
+        let mut batch = Batch::default();
+        let mut next = Some(Message::Request(first));
+        let mut taken = 0;
+        while let Some(Message::Request(request)) = next.take() {
+            if batch.touches(&request.work.id()) {
+                self.finish(store, std::mem::take(&mut batch));
+            }
+            self.take(&mut batch, request);
+            taken += 1;
+            if taken < BATCH_MAX {
+                next = waiting.try_recv().ok();
+            }
+        }
+        self.finish(store, batch);
+        matches!(next, Some(Message::Stop))
+    }
+
+    /// Judges one request: into the batch with it, or answered at once.
+    fn take(&mut self, batch: &mut Batch, request: Request) {
+        let Request { work, mode, reply } = request;
+        let now_unix_ms = (self.clock)();
+        let judge = Judge {
+            hub: &self.hub,
+            index: &self.index,
+            now_unix_ms,
+            next_version: self.sequence + 1,
+            documents: self.index.read(Entries::len) + batch.created(),
+        };
+        let answer = match judge.judge(work) {
+            Ok(judged) if mode == Mode::Commit && judged.is_change => match self.still_failed(now_unix_ms) {
+                Some(error) => Err(Refusal::Store(error)),
+                None => {
+                    self.push(batch, judged, Some(reply));
+                    return;
+                }
+            },
+            Ok(judged) => {
+                let mut written = judged.into_written();
+                written.revision = self.hub.catalog(Catalog::revision);
+                Ok(written)
+            }
+            Err(refusal) => Err(refusal),
+        };
+        // Who asked may be gone.
+        let _ = reply.send(answer);
+    }
+
+    fn push(&mut self, batch: &mut Batch, judged: Judged, reply: Option<Reply>) {
+        self.sequence += u64::from(judged.is_numbered());
+        batch.push(judged, self.sequence, reply);
+    }
+
+    /// Makes a batch durable, then applies it, then answers.
+    fn finish(&mut self, store: &mut Store, mut batch: Batch) {
+        if batch.len() == 0 {
+            return;
+        }
+        self.metrics.batch(batch.len());
+        let started = Instant::now();
+        let committed = store.commit(&batch.ops(), self.sequence);
+        self.metrics.committed(started.elapsed());
+        if let Err(error) = committed {
+            self.fail(batch, error);
+            return;
+        }
+        self.recovered();
+        let edits = batch.take_edits();
+        let revision = self.index.edit(|entries| {
+            let revision = if edits.is_empty() {
+                self.hub.catalog(Catalog::revision)
+            } else {
+                self.files.applying();
+                self.hub.apply(edits)
+            };
+            for (id, written) in batch.written() {
+                match written.effect {
+                    Effect::Deleted => entries.remove(id),
+                    _ => entries.put(id.clone(), written.meta),
+                }
+            }
+            revision
+        });
+        self.feed.extend(batch.events());
+        self.count();
+        for entry in batch.into_entries() {
+            if let Some(reply) = entry.reply {
+                let _ = reply.send(Ok(Written { revision, ..entry.written }));
+            }
+        }
+    }
+
+    fn fail(&mut self, batch: Batch, error: StoreError) {
+        let error = Arc::new(error);
+        self.metrics.failed();
+        if self.failed.is_none() {
+            tracing::error!(%error, "Store takes no writes");
+        }
+        self.health.set_failure(Some(error.to_string()));
+        self.failed = Some(Failed { error: Arc::clone(&error), at_unix_ms: (self.clock)() });
+        for reply in batch.into_entries().into_iter().filter_map(|entry| entry.reply) {
+            let _ = reply.send(Err(Refusal::Store(Arc::clone(&error))));
+        }
+    }
+
+    fn recovered(&mut self) {
+        if self.failed.take().is_some() {
+            tracing::info!("Store takes writes again");
+            self.health.set_failure(None);
+        }
+    }
+
+    /// The error of a failure so recent that trying again would only cost time.
+    fn still_failed(&self, now_unix_ms: u64) -> Option<Arc<StoreError>> {
+        let failed = self.failed.as_ref()?;
+        // A clock that was set back does not keep the store closed.
+        let age_ms = now_unix_ms.checked_sub(failed.at_unix_ms)?;
+        (age_ms < RETRY_MS).then(|| Arc::clone(&failed.error))
+    }
+
+    /// Ends what is over.
+    fn sweep(&mut self, store: &mut Store) {
+        let now_unix_ms = (self.clock)();
+        if self.still_failed(now_unix_ms).is_some() {
+            return;
+        }
+        let over = self.index.read(|entries| entries.over(now_unix_ms, SWEEP_MAX));
+        if over.is_empty() {
+            return;
+        }
+        let mut batch = Batch::default();
+        for id in over {
+            tracing::info!(kind = %id.kind, name = %id.name, "Document ended by its time to live");
+            let Some(meta) = self.index.read(|entries| entries.get(&id).copied()) else { continue };
+            let judged = Judged::over(&self.hub, id, meta);
+            self.push(&mut batch, judged, None);
+        }
+        self.metrics.ended(batch.len());
+        self.finish(store, batch);
+    }
+
+    /// Tells watchers of documents that changed in files.
+    fn watch_files(&mut self) {
+        let changed = self.files.changed(&self.hub);
+        let events: Vec<Event> = changed
+            .into_iter()
+            .map(|(id, happened)| {
+                self.sequence += 1;
+                Event { sequence: self.sequence, id, happened }
+            })
+            .collect();
+        if !events.is_empty() {
+            self.feed.extend(events);
+        }
+    }
+
+    fn count(&self) {
+        self.metrics.documents(self.index.read(Entries::len));
+    }
+}
+
+/// Reads a stored record.
+fn understand(key: &str, stored: &StoredRecord<Value>) -> Result<(Id, Meta, Edit), String> {
+    let document = document::read(&stored.document, None)
+        .map_err(|faults| faults.first().map_or_else(|| "no document".to_owned(), ToString::to_string))?;
+    let id = document.id();
+    if batch::key(&id) != key {
+        return Err(format!("it holds {id}"));
+    }
+    let &StoredRecord { version, created_unix_ms, updated_unix_ms, seen_unix_ms, document: _ } = stored;
+    let meta = Meta { version, created_unix_ms, updated_unix_ms, seen_unix_ms, ttl: document.ttl() };
+    let edit = Edit::Put(batch::record(document, &meta));
+    Ok((id, meta, edit))
+}
