@@ -12,7 +12,7 @@ use super::document::{self, NOWHERE};
 use super::fleet::Fleet;
 use super::proxy::{Proxy, Stand};
 use super::report::{FanOutFigures, FanOutReport};
-use super::service::{Service, Wait};
+use super::service::Service;
 use crate::cli::ControlOptions;
 use crate::host::{self, LOAD_CORE, PROXY_CORE, Versions};
 use crate::memory::stable_memory;
@@ -90,11 +90,11 @@ fn create(round: u32, service: &Service, fleet: &Fleet, proxies: u32) -> Result<
     let name = document::name(round);
     let document = document::json(&name, [(WORKLOAD.to_owned(), NOWHERE)]);
     let start = Instant::now();
-    let programmed = service.rest.put(&name, &document, Wait::Programmed)?;
+    let programmed = service.rest.put_programmed(&name, &document)?;
     let answered = start.elapsed();
     programmed.demand(proxies)?;
     let received = fleet.last_receipt(start)?;
-    service.rest.delete(&name)?;
+    service.rest.delete_programmed(&name)?.demand(proxies)?;
     Ok((received, answered))
 }
 

@@ -13,12 +13,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use super::document::{self, NOWHERE};
 use super::open_loop::Load;
 use super::proxy::{Proxy, Stand};
 use super::report::{LoadFigures, LoadReport, PhaseFigures, ProxyFigures};
-use super::service::{Rest, Service, Wait};
+use super::service::{Rest, Service};
 use crate::cli::ControlLoadOptions;
 use crate::host::{self, LOAD_CORE, PROXY_CORE, Versions};
 use crate::memory::stable_memory;
@@ -48,6 +49,7 @@ enum Phase {
 pub(crate) fn run(options: &ControlLoadOptions) -> Result<()> {
     host::check_control()?;
     ensure!(options.workloads >= 2, "two workloads are needed: the proxy's own and another");
+    ensure!(options.sandboxes.is_multiple_of(2), "an even number of sandboxes is needed");
     host::allow_descriptors(1024)?;
     host::pin_this_process(LOAD_CORE)?;
     eprintln!("{} sandboxes of {} forks from a directory", options.sandboxes, options.workloads);
@@ -137,7 +139,7 @@ fn load_rest(options: &ControlLoadOptions, dir: &Path) -> Result<(Service, LoadF
                 return Ok(());
             }
             let name = document::name(number);
-            service.rest.put(&name, &document::json(&name, forks(options.workloads, None)), Wait::Stored)?;
+            service.rest.put(&name, &document::json(&name, forks(options.workloads, None)))?;
         }
     };
     std::thread::scope(|scope| {
@@ -185,7 +187,8 @@ fn proxy_figures(
     for change in 0..options.changes {
         std::thread::sleep(QUIET);
         let began = Instant::now();
-        let programmed = change_sandbox(options, &service.rest, (change, 0), Wait::Programmed)?;
+        let (name, document) = changed(options, change, 0);
+        let programmed = service.rest.put_programmed(&name, &document)?;
         swap_millis.push(began.elapsed().as_secs_f64() * 1e3);
         programmed.demand(1)?;
     }
@@ -199,16 +202,15 @@ fn proxy_figures(
     Ok((proxy, figures))
 }
 
-/// Moves the fork of one workload in one sandbox to where it was not before.
-fn change_sandbox(
-    options: &ControlLoadOptions,
-    rest: &Rest,
-    (change, workload): (u32, u32),
-    wait: Wait,
-) -> Result<super::service::Programmed> {
-    let name = document::name(change % options.sandboxes);
-    let port = 10_000 + u16::try_from(change % 50_000)?;
-    rest.put(&name, &document::json(&name, forks(options.workloads, Some((workload, port)))), wait)
+/// A sandbox that has its fork of workload 0 or 1 where it was not before. The two never touch the same sandbox, or one
+/// would put back what the other moved.
+fn changed(options: &ControlLoadOptions, change: u32, workload: u32) -> (String, Value) {
+    let turn = 2 * change + workload;
+    let name = document::name(turn % options.sandboxes);
+    // Where the loaded documents have none, and another one each time a sandbox has its turn again.
+    let port = u16::try_from(10_000 + turn / options.sandboxes % 50_000).unwrap_or(u16::MAX);
+    let document = document::json(&name, forks(options.workloads, Some((workload, port))));
+    (name, document)
 }
 
 fn phases(
@@ -257,7 +259,8 @@ fn keep_changing(
     let mut due = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let change = changes.fetch_add(1, Ordering::Relaxed);
-        change_sandbox(options, rest, (change, workload), Wait::Stored)?;
+        let (name, document) = changed(options, change, workload);
+        rest.put(&name, &document)?;
         due += CHANGE_INTERVAL;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }

@@ -15,6 +15,8 @@ use crate::process::Running;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Has an answer wait for acknowledgements, but not longer than the client does.
+const WAIT: &str = "wait=programmed&timeout=30s";
 
 /// A running control service with its store in a directory.
 pub(crate) struct Service {
@@ -28,15 +30,6 @@ pub(crate) struct Service {
 pub(crate) struct Rest {
     agent: ureq::Agent,
     base: String,
-}
-
-/// What a PUT waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
-    /// The change is stored and in force in the control service.
-    Stored,
-    /// Every proxy that needs it has acknowledged it, too.
-    Programmed,
 }
 
 /// `status.programmed` of a sandbox.
@@ -88,21 +81,31 @@ impl Rest {
         Self { agent: agent(), base: format!("http://{addr}") }
     }
 
-    /// Puts a sandbox; its `status.programmed` at the time of the answer.
-    pub(crate) fn put(&self, name: &str, document: &Value, wait: Wait) -> Result<Programmed> {
-        let request = self.agent.put(self.url(name, wait)).content_type("application/json");
-        let mut response = request.send(document.to_string()).context("PUT")?;
+    /// Puts a sandbox; it is stored and in force in the control service.
+    pub(crate) fn put(&self, name: &str, document: &Value) -> Result<()> {
+        self.send_document(&sandbox_path(name), document).map(drop)
+    }
+
+    /// Puts a sandbox and waits for the proxies that need the change to acknowledge it.
+    pub(crate) fn put_programmed(&self, name: &str, document: &Value) -> Result<Programmed> {
+        programmed(&self.send_document(&format!("{}?{WAIT}", sandbox_path(name)), document)?)
+    }
+
+    /// Deletes a sandbox and waits for the proxies that had it to acknowledge that it is gone.
+    pub(crate) fn delete_programmed(&self, name: &str) -> Result<Programmed> {
+        let url = format!("{}{}?{WAIT}", self.base, sandbox_path(name));
+        let mut response = self.agent.delete(url).call().context("DELETE")?;
         let (status, body) = (response.status(), response.body_mut().read_to_string()?);
-        ensure!(status.is_success(), "PUT {name}: {status}: {body}");
+        ensure!(status.is_success(), "DELETE {name}: {status}: {body}");
         programmed(&body)
     }
 
-    /// Deletes a sandbox and waits until every proxy has acknowledged that it is gone.
-    pub(crate) fn delete(&self, name: &str) -> Result<()> {
-        let mut response = self.agent.delete(self.url(name, Wait::Programmed)).call().context("DELETE")?;
+    fn send_document(&self, path: &str, document: &Value) -> Result<String> {
+        let request = self.agent.put(format!("{}{path}", self.base)).content_type("application/json");
+        let mut response = request.send(document.to_string()).context("PUT")?;
         let (status, body) = (response.status(), response.body_mut().read_to_string()?);
-        ensure!(status.is_success(), "DELETE {name}: {status}: {body}");
-        Ok(())
+        ensure!(status.is_success(), "PUT {path}: {status}: {body}");
+        Ok(body)
     }
 
     fn get(&self, path: &str) -> Result<StatusCode> {
@@ -110,14 +113,6 @@ impl Rest {
         // Read to its end, so that the connection is kept.
         response.body_mut().read_to_vec()?;
         Ok(response.status())
-    }
-
-    fn url(&self, name: &str, wait: Wait) -> String {
-        let query = match wait {
-            Wait::Stored => "",
-            Wait::Programmed => "?wait=programmed&timeout=30s",
-        };
-        format!("{}{}{query}", self.base, sandbox_path(name))
     }
 }
 
