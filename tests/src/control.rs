@@ -1,6 +1,7 @@
 //! The control service under test, as a child process that can be killed and started again.
 
 mod rest;
+mod watch;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use crate::proxy::Metrics;
 use crate::xds::Connection;
 
 pub use rest::{Document, Rest, json_of};
+pub use watch::{Event, Watch};
 
 /// Where the control service is: `SPURLINE_CONTROL`, else beside the test's own build. Panics with the fix otherwise.
 pub fn control_binary() -> PathBuf {

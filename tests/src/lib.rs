@@ -34,7 +34,7 @@ pub mod wire;
 pub mod xds;
 
 pub use client::{End, RawClient, ReadError, Transcript};
-pub use control::{Control, Document, Rest, TestControl, control_binary, json_of};
+pub use control::{Control, Document, Event, Rest, TestControl, Watch, control_binary, json_of};
 pub use eventually::{DEADLINE, eventually, eventually_within};
 pub use loopback::free_address;
 pub use pod::{Pod, Redirect, skip_netns};
