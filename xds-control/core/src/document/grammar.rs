@@ -73,7 +73,7 @@ pub(super) fn duration_s(text: &str) -> Option<u64> {
 
 /// In the longest unit that needs no fraction.
 pub(super) fn duration(total_s: u64) -> String {
-    let fits = UNITS.into_iter().find(|(_, seconds)| total_s % seconds == 0);
+    let fits = UNITS.into_iter().find(|(_, seconds)| total_s.is_multiple_of(*seconds));
     let (unit, seconds) = fits.unwrap_or(("s", 1));
     format!("{}{unit}", total_s / seconds)
 }

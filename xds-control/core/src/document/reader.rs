@@ -199,12 +199,12 @@ fn is_not(value: &Value, wanted: &str) -> String {
     format!("is {is}, not {wanted}")
 }
 
-/// The field that was probably meant: at most a third of its letters are wrong.
+/// The field that was probably meant: at most half of its letters are wrong, as when two are swapped in a short one.
 fn nearest<'f>(name: &str, fields: &[&'f str]) -> Option<&'f str> {
     let name = name.to_lowercase();
     let alike = fields.iter().filter(|field| name.len() <= 2 * field.len());
     let distances = alike.map(|field| (distance(&name, &field.to_lowercase()), *field));
-    distances.filter(|(distance, field)| distance * 3 <= field.len()).min().map(|(_, field)| field)
+    distances.filter(|(distance, field)| distance * 2 <= field.len()).min().map(|(_, field)| field)
 }
 
 /// How many letters must be put in, left out or replaced to make one word of the other (Levenshtein).

@@ -70,20 +70,20 @@ impl Model {
             let group = group.clone();
             self.found(group, key);
         }
-        self.claim(key, age, dirty);
+        self.claim(key, &age, dirty);
     }
 
-    fn claim(&mut self, key: RoutingKey, age: Age, dirty: &mut Dirty) {
+    fn claim(&mut self, key: RoutingKey, age: &Age, dirty: &mut Dirty) {
         let claims = self.claims.entry(key).or_default();
         let before = claims.first().cloned();
         claims.insert(age.clone());
-        if before.as_ref().is_some_and(|before| *before < age) {
+        if before.as_ref().is_some_and(|before| before < age) {
             return;
         }
         if let Some(before) = before {
             self.withdraw(&key, &before, dirty);
         }
-        self.accept(&key, &age, dirty);
+        self.accept(&key, age, dirty);
     }
 
     fn give_up(&mut self, key: &RoutingKey, age: &Age, dirty: &mut Dirty) {
