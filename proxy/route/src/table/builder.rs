@@ -128,8 +128,9 @@ impl RouteTableBuilder {
         &mut self,
         workload: &Workload,
         key: RoutingKey,
-        rule: Override,
+        mut rule: Override,
     ) -> Result<(), TableError> {
+        sort_of(&mut rule)?;
         if let Some(first) = self.table.find(workload, &key) {
             let (workload, first) = (workload.clone(), Arc::clone(&first.fork));
             return Err(TableError::DuplicateOverride { workload, key, first, second: rule.fork });
@@ -147,8 +148,7 @@ impl RouteTableBuilder {
         key: RoutingKey,
         mut rule: Override,
     ) -> Result<(), TableError> {
-        sort(&mut rule.ports)
-            .map_err(|port| TableError::DuplicatePort { owner: Arc::clone(&rule.fork), port })?;
+        sort_of(&mut rule)?;
         let named = self.table.owner(&key).filter(|name| **name == rule.sandbox);
         // Thousands of overrides name few sandboxes.
         rule.sandbox = named.map_or(rule.sandbox, Arc::clone);
@@ -247,6 +247,10 @@ impl RouteTableBuilder {
             shrink(owners);
         }
     }
+}
+
+fn sort_of(rule: &mut Override) -> Result<(), TableError> {
+    sort(&mut rule.ports).map_err(|port| TableError::DuplicatePort { owner: Arc::clone(&rule.fork), port })
 }
 
 /// Sorts by port; the error is a port that stands there twice.
