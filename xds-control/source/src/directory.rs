@@ -9,7 +9,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
         mpsc::{self, RecvTimeoutError, Sender},
     },
@@ -37,7 +37,12 @@ pub struct Directory {
     orders: Option<Sender<Reload>>,
     thread: Option<JoinHandle<()>>,
     counters: Arc<Counters>,
+    places: Places,
 }
+
+/// Where documents of the directory stand. Clones see the same directory.
+#[derive(Debug, Clone, Default)]
+pub struct Places(Arc<RwLock<Option<Arc<Set>>>>);
 
 /// What following a directory counts, as plain numbers.
 #[derive(Debug, Default)]
@@ -70,12 +75,13 @@ struct Follower {
     path: PathBuf,
     hub: Hub,
     counters: Arc<Counters>,
+    places: Places,
     /// What the last look saw.
     seen: Option<Files>,
     /// The files that turned out to be wrong, so that they are not read again and again.
     rejected: Option<Files>,
     /// What is in force.
-    set: Option<Set>,
+    set: Option<Arc<Set>>,
     /// The trouble that was logged last, until the directory is readable again.
     trouble: Option<String>,
 }
@@ -95,6 +101,7 @@ impl Directory {
         hub.expect_source(SOURCE);
         let counters = Arc::<Counters>::default();
         let mut follower = Follower::new(path, hub, counters.clone());
+        let places = follower.places.clone();
         let (orders, ordered) = mpsc::channel();
         let thread = thread::Builder::new().name(SOURCE.into()).spawn(move || {
             follower.read_now();
@@ -106,7 +113,7 @@ impl Directory {
                 }
             }
         })?;
-        Ok(Self { orders: Some(orders), thread: Some(thread), counters })
+        Ok(Self { orders: Some(orders), thread: Some(thread), counters, places })
     }
 
     /// Asks for the directory to be read at once, even if nothing seems to have changed.
@@ -121,12 +128,28 @@ impl Directory {
     pub fn counters(&self) -> Arc<Counters> {
         self.counters.clone()
     }
+
+    #[must_use]
+    pub fn places(&self) -> Places {
+        self.places.clone()
+    }
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
         drop(self.orders.take());
         let _panicked = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+// === impl Places ===
+
+impl Places {
+    /// The `file:line` where a document begins, as it is in force. The cost is that of a search through all documents.
+    #[must_use]
+    pub fn of(&self, id: &Id) -> Option<String> {
+        let set = self.0.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        set.place_of(id)
     }
 }
 
@@ -158,7 +181,8 @@ impl Counters {
 
 impl Follower {
     fn new(path: PathBuf, hub: Hub, counters: Arc<Counters>) -> Self {
-        Self { path, hub, counters, seen: None, rejected: None, set: None, trouble: None }
+        let places = Places::default();
+        Self { path, hub, counters, places, seen: None, rejected: None, set: None, trouble: None }
     }
 
     /// Reads without waiting for the files to settle, and tells again what is wrong with them.
@@ -197,10 +221,10 @@ impl Follower {
 
     fn read(&mut self, files: Files) -> Step {
         let known = self.set.take();
-        let next = known.as_ref().unwrap_or(&Set::default()).next(files.clone());
+        let next = known.as_deref().unwrap_or(&Set::default()).next(files.clone());
         match next {
             Ok(Outcome::Read { set, fresh }) => {
-                self.apply(known.as_ref(), set, fresh);
+                self.apply(known.as_deref(), set, fresh);
                 Step::Applied
             }
             Ok(Outcome::Moving) => {
@@ -240,6 +264,8 @@ impl Follower {
         self.counters.documents.store(after.len() as u64, Relaxed);
         let path = self.path.display();
         tracing::info!(%path, files = set.files().len(), documents = after.len(), changes, "Directory applied");
+        let set = Arc::new(set);
+        *self.places.0.write().unwrap_or_else(PoisonError::into_inner) = Some(set.clone());
         self.set = Some(set);
         self.rejected = None;
         self.trouble = None;

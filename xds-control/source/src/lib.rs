@@ -13,7 +13,7 @@ pub mod text;
 use std::{fmt, io, path::PathBuf};
 
 pub use self::{
-    directory::{Counters, Directory, SOURCE},
+    directory::{Counters, Directory, Places, SOURCE},
     set::{Files, read},
 };
 

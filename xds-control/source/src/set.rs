@@ -162,6 +162,13 @@ impl Set {
         self.entries.values().flatten().map(|known| (known.id.clone(), known.hash)).collect()
     }
 
+    pub(crate) fn place_of(&self, id: &Id) -> Option<String> {
+        self.entries.iter().find_map(|(path, known)| {
+            let known = known.iter().find(|known| known.id == *id)?;
+            Some(format!("{}:{}", path.display(), known.line))
+        })
+    }
+
     pub(crate) fn files(&self) -> &Files {
         &self.files
     }

@@ -248,6 +248,9 @@ fn the_thread_follows_reloads_and_stops() {
     until(&|| scene.names() == ["alice"]);
     scene.write("a.yaml", &sandbox("bob", 1));
     until(&|| scene.names() == ["bob"]);
+    let place = directory.places().of(&Id::new(Kind::Sandbox, "bob")).unwrap();
+    assert!(place.ends_with("a.yaml:2"), "{place}");
+    assert_eq!(directory.places().of(&Id::new(Kind::Sandbox, "alice")), None);
     let before = directory.counters().applied();
     directory.reload();
     until(&|| directory.counters().applied() > before);
