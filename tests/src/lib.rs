@@ -20,6 +20,7 @@
 
 mod client;
 mod control;
+mod disk;
 mod eventually;
 pub mod ledger;
 mod loopback;
@@ -35,6 +36,7 @@ pub mod xds;
 
 pub use client::{End, RawClient, ReadError, Transcript};
 pub use control::{Control, Document, Event, Rest, TestControl, Watch, control_binary, json_of};
+pub use disk::SmallDisk;
 pub use eventually::{DEADLINE, eventually, eventually_within};
 pub use loopback::free_address;
 pub use pod::{Pod, Redirect, skip_netns};

@@ -13,6 +13,7 @@ use crate::routes::Routes;
 /// A description of a proxy: listeners, settings, and the program it is started under.
 #[derive(Debug, Clone)]
 pub struct Builder {
+    program: Option<PathBuf>,
     prefix: Vec<String>,
     settings: Vec<(String, String)>,
     arguments: Vec<String>,
@@ -25,6 +26,7 @@ pub struct Builder {
 impl Builder {
     pub(super) fn new() -> Self {
         Self {
+            program: None,
             prefix: Vec::new(),
             // Two workers on any machine, so that what crosses workers is always tested.
             settings: vec![
@@ -109,6 +111,13 @@ impl Builder {
         self
     }
 
+    /// Another binary than the one under test, such as an older version.
+    #[must_use]
+    pub fn program(mut self, path: PathBuf) -> Self {
+        self.program = Some(path);
+        self
+    }
+
     /// Starts the binary through another program, for example `prlimit --nofile=64:64`.
     #[must_use]
     pub fn under(mut self, words: &[&str]) -> Self {
@@ -129,7 +138,8 @@ impl Builder {
     /// Starts the proxy and waits for nothing.
     pub fn start_unready(self) -> TestProxy {
         let mut words = self.prefix;
-        words.push(binary().to_string_lossy().into_owned());
+        let program = self.program.unwrap_or_else(binary);
+        words.push(program.to_string_lossy().into_owned());
         words.extend(self.settings.into_iter().flat_map(|(name, value)| [name, value]));
         words.extend(self.arguments);
         words.extend(["--admin-listen".to_owned(), self.admin.to_string()]);

@@ -59,7 +59,7 @@ fn bad_resources() -> Vec<Bad> {
             with(|b| b.ports[0].endpoints = vec![b.ports[0].endpoints[0].clone(); 1025]),
             "1025",
         ),
-        bad("a key with a blank", resource(&name("no key"), &good), "key"),
+        bad("a key with a blank", resource(&name("no key"), &good), "byte"),
         bad("a key of 65 bytes", resource(&name(&"k".repeat(65)), &good), "key"),
         bad("a name without a workload", resource("bad", &good), "name"),
         bad("another workload", resource("shop/Deployment/other/bad", &good), "subscribed"),
