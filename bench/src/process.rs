@@ -27,7 +27,8 @@ impl Running {
     /// Starts `command` on one core with its output in `dir`.
     ///
     /// `setpriv` makes the kernel end the process with this one, even when this one is killed; `taskset` pins it.
-    /// Both replace themselves by the command, so that the process started is the process measured.
+    /// Both replace themselves by the command, so that the process started is the process measured. Variables that our
+    /// own programs would read as settings are kept from it.
     pub(crate) fn start(name: &str, core: usize, command: &Command, dir: &Path) -> Result<Self> {
         let log = dir.join(format!("{name}.log"));
         let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
@@ -41,6 +42,11 @@ impl Running {
             .stderr(output)
             // Out of the terminal's group: an interrupt ends this process, and the kernel then ends the child.
             .process_group(0);
+        for (variable, _) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("SPURLINE_") {
+                pinned.env_remove(variable);
+            }
+        }
         let child =
             pinned.spawn().with_context(|| format!("start {name}: setpriv and taskset (util-linux)"))?;
         Ok(Self { child, name: name.to_owned(), log })
