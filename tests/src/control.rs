@@ -133,9 +133,8 @@ impl Control {
         let mut control = self.start_unready();
         eventually("the control service is ready", || {
             assert!(control.running(), "the control service ended:\n{}", control.log());
-            let listed = control.rest().try_send("GET", "/v1/sandboxes?limit=1", "", "");
-            (listed.is_some_and(|answer| answer.status != 503) && Connection::try_open(self.grpc).is_ok())
-                .then_some(())
+            let ready = Rest::new(self.admin).try_send("GET", "/readyz", "", "");
+            ready.is_some_and(|answer| answer.status == 200).then_some(())
         });
         control
     }

@@ -56,6 +56,10 @@ impl Follower {
             known.nonces.clear();
             known.unanswered.clear();
             known.left.clear();
+            // A first request that names nothing would ask for everything.
+            if known.patterns.is_empty() {
+                continue;
+            }
             let versions = known.resources.iter().map(|(name, one)| (name.clone(), one.version.clone()));
             stream.send(Request {
                 type_url: type_url.clone(),
@@ -81,9 +85,12 @@ impl Follower {
     pub fn subscribe(&mut self, type_url: &str, add: &[&str], remove: &[&str]) {
         let known = self.types.entry(type_url.to_owned()).or_default();
         known.patterns.extend(add.iter().map(|name| (*name).to_owned()));
+        let mut removed = Vec::new();
         for name in remove {
-            known.patterns.remove(*name);
-            known.left.insert((*name).to_owned());
+            if known.patterns.remove(*name) {
+                known.left.insert((*name).to_owned());
+                removed.push(*name);
+            }
         }
         for name in add {
             known.left.remove(*name);
@@ -92,8 +99,8 @@ impl Follower {
         let wanted = |name: &String| patterns.iter().any(|pattern| covers(pattern, name));
         resources.retain(|name, _| wanted(name));
         absent.retain(wanted);
-        if let Some(stream) = &mut self.stream {
-            stream.subscribe(type_url, add, remove);
+        if let Some(stream) = self.stream.as_mut().filter(|_| !add.is_empty() || !removed.is_empty()) {
+            stream.subscribe(type_url, add, &removed);
         }
     }
 
@@ -219,7 +226,7 @@ impl Follower {
         must(known.nonces.insert(response.nonce.clone()), "a nonce is new on its stream and type");
         let patient = known.unanswered.iter().all(|(_, since)| since.elapsed() >= ANSWER_PATIENCE);
         must(patient, "a type has one response without an answer at a time");
-        let bytes = response.encoded_len();
+        let bytes: usize = response.resources.iter().map(Message::encoded_len).sum();
         must(bytes <= RESPONSE_BYTES_MAX || response.resources.len() <= 1, "a response is bounded");
         let mut names = HashSet::new();
         let added = response.resources.iter().map(|resource| &resource.name);
