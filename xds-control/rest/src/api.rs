@@ -11,7 +11,7 @@ mod status;
 mod target;
 mod watch;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use axum::{
     Router,
@@ -21,6 +21,7 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 use prometheus_client::registry::Registry;
+use spurline_core::document::Id;
 use spurline_hub::Hub;
 use tokio::sync::Semaphore;
 
@@ -42,7 +43,7 @@ const WATCHES_MAX: usize = 512;
 const BODIES_KIB_MAX: usize = 64 * 1024;
 
 /// How the API is served.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// Who may use it. `None`: everybody who can connect may do everything.
     pub tokens: Option<Tokens>,
@@ -50,9 +51,14 @@ pub struct Settings {
     pub hosts: Hosts,
     /// Whether a document that exists can be written without saying which version is meant.
     pub preconditions: Preconditions,
+    /// Names the file that holds a document, for answers to those who try to write it.
+    pub file_of: Option<FileOf>,
     /// Of the program, for the status page.
     pub version: &'static str,
 }
+
+/// The file that a document of a file is in.
+pub type FileOf = Arc<dyn Fn(&Id) -> Option<String> + Send + Sync>;
 
 /// Which hosts requests may name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,6 +143,20 @@ pub fn router(writer: &Writer, hub: &Hub, settings: Settings, registry: &mut Reg
         .fallback(not_found)
         .layer(middleware::from_fn_with_state(Arc::clone(&app), guard::guard))
         .with_state(app)
+}
+
+// === impl Settings ===
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tokens, hosts, preconditions, file_of: _, version } = self;
+        f.debug_struct("Settings")
+            .field("tokens", tokens)
+            .field("hosts", hosts)
+            .field("preconditions", preconditions)
+            .field("version", version)
+            .finish_non_exhaustive()
+    }
 }
 
 fn document() -> MethodRouter<Shared> {

@@ -6,6 +6,7 @@
 //!
 //! Three checks keep a damaged file from looking like fewer sandboxes: the database's own page checksums, a checksum
 //! per record, and the number and sum of all records, which every commit updates. A file that fails one is not opened.
+//! They do not notice a whole file that is older than it should be, such as a restored copy.
 //!
 //! [`Writer`]: crate::Writer
 
@@ -31,8 +32,15 @@ pub(crate) enum Op<'a> {
 #[derive(Debug)]
 pub struct Store {
     keep: Keep,
-    loaded: Vec<(String, StoredRecord)>,
+    found: Vec<Found>,
     sequence: u64,
+}
+
+/// A record as text: read one by one it takes a fraction of the memory.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) key: String,
+    text: Box<[u8]>,
 }
 
 #[derive(Debug)]
@@ -83,7 +91,7 @@ impl Store {
     /// A store that forgets everything with the process.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self { keep: Keep::Memory, loaded: Vec::new(), sequence: 0 }
+        Self { keep: Keep::Memory, found: Vec::new(), sequence: 0 }
     }
 
     /// Opens the store at `path` and reads it whole; creates it, readable for its owner only, if there is none.
@@ -95,14 +103,14 @@ impl Store {
     }
 
     fn open_with(path: &Path, opener: Opener) -> Result<Self, StoreError> {
-        let (file, loaded) = File::open(path, opener)?;
+        let (file, found) = File::open(path, opener)?;
         let sequence = file.sequence();
-        Ok(Self { keep: Keep::File(Box::new(file)), loaded, sequence })
+        Ok(Self { keep: Keep::File(Box::new(file)), found, sequence })
     }
 
-    /// The records found at the start. The second call gives none.
-    pub(crate) fn take_loaded(&mut self) -> Vec<(String, StoredRecord)> {
-        std::mem::take(&mut self.loaded)
+    /// What was found at the start. The second call gives nothing.
+    pub(crate) fn take_found(&mut self) -> Vec<Found> {
+        std::mem::take(&mut self.found)
     }
 
     /// The greatest version this store has given out.
@@ -119,7 +127,7 @@ impl Store {
         Ok(())
     }
 
-    /// The error for a record that passed its checksum and still is no document.
+    /// The error for a record that passed its checksum and still is none.
     pub(crate) fn unreadable(&self, record: String, what: String) -> StoreError {
         let path = self.path().map_or_else(String::new, |path| path.display().to_string());
         StoreError::Record { path, record, what }
@@ -132,6 +140,15 @@ impl Store {
             Keep::Memory => None,
             Keep::File(file) => Some(file.path()),
         }
+    }
+}
+
+// === impl Found ===
+
+impl Found {
+    /// The record, or why its text is none.
+    pub(crate) fn read(&self) -> Result<StoredRecord, String> {
+        serde_json::from_slice(&self.text).map_err(|error| format!("its text is no record: {error}"))
     }
 }
 

@@ -69,7 +69,6 @@ pub(crate) struct Handle {
     requests: SyncSender<Message>,
     pub(crate) index: Arc<Index>,
     pub(crate) feed: Arc<Feed>,
-    pub(crate) clock: Clock,
     pub(crate) health: Arc<index::Health>,
 }
 
@@ -178,13 +177,12 @@ impl Writer {
     ) -> Result<Self, StartError> {
         let (requests, waiting) = sync_channel(QUEUE_MAX);
         let metrics = WriterMetrics::register(registry);
-        let mut task = run::Task::new(hub.clone(), Arc::clone(&clock), metrics);
+        let mut task = run::Task::new(hub.clone(), clock, metrics);
         task.load(&mut store)?;
         let handle = Handle {
             requests,
             index: Arc::clone(&task.index),
             feed: Arc::clone(&task.feed),
-            clock,
             health: Arc::clone(&task.health),
         };
         let thread = thread::Builder::new().name("writer".into()).spawn(move || task.run(store, &waiting))?;

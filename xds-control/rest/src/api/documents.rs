@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     Extension, Json,
-    body::{Body, HttpBody as _, to_bytes},
+    body::{Body, HttpBody as _},
     extract::State,
     http::{
         HeaderMap, HeaderValue, StatusCode,
@@ -12,6 +12,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
+use futures_util::StreamExt as _;
 use serde_json::json;
 use spurline_core::document::{self, DOCUMENT_BYTES_MAX, Document, Fault, Id};
 use spurline_hub::Programmed;
@@ -121,8 +122,7 @@ async fn write_document(
     let written = write(app, id, work, mode).await?;
     let status = if written.effect == Effect::Created { StatusCode::CREATED } else { StatusCode::OK };
     if let Some(document) = dry {
-        let json = render::dry_run((*written.document).clone(), &written.meta, &document);
-        return Ok((StatusCode::OK, Json(json)).into_response());
+        return Ok((StatusCode::OK, Json(render::dry_run(app, &written, &document))).into_response());
     }
     let programmed = match wait {
         Some(wait) => app.hub.wait_programmed(id, Instant::now() + wait).await,
@@ -209,7 +209,7 @@ async fn read_body<'a>(
     app: &'a App,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(SemaphorePermit<'a>, axum::body::Bytes), Problem> {
+) -> Result<(SemaphorePermit<'a>, Vec<u8>), Problem> {
     let too_large = || {
         app.metrics.refused(Limit::BodyBytes);
         let detail = format!("a document has at most {DOCUMENT_BYTES_MAX} bytes");
@@ -222,11 +222,17 @@ async fn read_body<'a>(
     };
     let kib = u32::try_from(bytes.ok_or_else(too_large)?.div_ceil(1024)).unwrap_or(u32::MAX);
     let room = app.bodies.acquire_many(kib).await.map_err(|_| Problem::busy("the service is stopping"))?;
-    // One byte more, to tell a long body from a broken one.
-    let bytes = to_bytes(body, DOCUMENT_BYTES_MAX + 1).await.map_err(|_| {
-        Problem::new(StatusCode::BAD_REQUEST, "broken-body", "the body broke off or is too long")
-    })?;
-    if bytes.len() > DOCUMENT_BYTES_MAX { Err(too_large()) } else { Ok((room, bytes)) }
+    let mut bytes = Vec::new();
+    let mut pieces = body.into_data_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece =
+            piece.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "broken-body", "the body broke off"))?;
+        if bytes.len() + piece.len() > DOCUMENT_BYTES_MAX {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok((room, bytes))
 }
 
 fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
@@ -292,16 +298,18 @@ async fn write(app: &App, id: &Id, work: Work, mode: Mode) -> Result<Written, Pr
             if matches!(refusal, Refusal::Busy) {
                 app.metrics.refused(Limit::Queue);
             }
-            refused(id, refusal)
+            refused(app, id, refusal)
         })
 }
 
-fn refused(id: &Id, refusal: Refusal) -> Problem {
+fn refused(app: &App, id: &Id, refusal: Refusal) -> Problem {
     match refusal {
         Refusal::NotFound => target::not_found(id),
         Refusal::Condition { current } => failed_condition(id, current),
         Refusal::OfFile => {
-            let detail = format!("a file of the directory that is watched holds {id}; change it there");
+            let file = app.settings.file_of.as_ref().and_then(|file_of| file_of(id));
+            let file = file.unwrap_or_else(|| "a file of the directory that is watched".to_owned());
+            let detail = format!("{file} holds {id}; change it there");
             Problem::new(StatusCode::CONFLICT, "of-file", detail)
         }
         Refusal::Over(fault) => Problem::faults(vec![fault]),
@@ -310,12 +318,12 @@ fn refused(id: &Id, refusal: Refusal) -> Problem {
             Problem::new(StatusCode::INSUFFICIENT_STORAGE, "too-many-documents", detail)
         }
         Refusal::Store(error) => {
-            let status = match *error {
-                StoreError::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
-                _ => StatusCode::SERVICE_UNAVAILABLE,
-            };
             // The path is for the log: whoever may write documents need not know how the machine is laid out.
-            let detail = "the store takes no writes; nothing was changed, and the log says why";
+            let (status, why) = match *error {
+                StoreError::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "its disk is full"),
+                _ => (StatusCode::SERVICE_UNAVAILABLE, "the log says why"),
+            };
+            let detail = format!("the store takes no writes: {why}; nothing was changed");
             Problem::new(status, "store", detail).retry_after_s(5)
         }
         Refusal::Busy => Problem::busy("too many writes are waiting"),

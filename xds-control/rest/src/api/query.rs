@@ -136,7 +136,7 @@ fn requirement(text: &str) -> Option<Requirement> {
     let text = text.trim();
     let owned = |(key, value): (&str, &str)| (key.trim().to_owned(), value.trim().to_owned());
     let is_key = |key: &str| !key.is_empty() && !key.contains(['=', '!', ' ']);
-    let found = if let Some((key, value)) = text.split_once("!=").map(owned) {
+    if let Some((key, value)) = text.split_once("!=").map(owned) {
         (is_key(&key) && !value.contains('=')).then_some(Requirement::IsNot(key, value))
     } else if let Some((key, value)) = text.split_once("==").or_else(|| text.split_once('=')).map(owned) {
         (is_key(&key) && !value.contains('=')).then_some(Requirement::Is(key, value))
@@ -144,8 +144,7 @@ fn requirement(text: &str) -> Option<Requirement> {
         is_key(key).then(|| Requirement::HasNot(key.to_owned()))
     } else {
         is_key(text).then(|| Requirement::Has(text.to_owned()))
-    };
-    found
+    }
 }
 
 /// A number with a unit, as in `500ms`, `5s`, `1m`.
@@ -164,8 +163,8 @@ fn span(text: &str) -> Option<Duration> {
 /// `If-Match` and `If-None-Match` of a request (RFC 9110 section 13.1).
 pub(super) fn condition(headers: &HeaderMap) -> Result<Condition, Problem> {
     Ok(Condition {
-        matches: tags(headers, header::IF_MATCH, Weak::Differ)?,
-        none_matches: tags(headers, header::IF_NONE_MATCH, Weak::Match)?,
+        matches: tags(headers, &header::IF_MATCH, Weak::Differ)?,
+        none_matches: tags(headers, &header::IF_NONE_MATCH, Weak::Match)?,
     })
 }
 
@@ -176,11 +175,11 @@ enum Weak {
     Differ,
 }
 
-fn tags(headers: &HeaderMap, name: HeaderName, weak: Weak) -> Result<Option<Tags>, Problem> {
+fn tags(headers: &HeaderMap, name: &HeaderName, weak: Weak) -> Result<Option<Tags>, Problem> {
     let mut found: Option<Vec<u64>> = None;
     let mut count = 0;
     let fault = |what: &str| Problem::parameter(name.as_str(), what, r#"* or at most 64 entity tags, "…""#);
-    for value in headers.get_all(&name) {
+    for value in headers.get_all(name) {
         let text = value.to_str().map_err(|_| fault("not readable"))?.trim();
         if text == "*" {
             return Ok(Some(Tags::Any));

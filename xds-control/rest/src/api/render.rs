@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use spurline_core::{
-    document::{Document, Id},
-    model::{Conflict, Origin, Status},
+    document::{Document, Id, Kind},
+    model::{Conflict, Model, Origin, Status},
 };
 use spurline_hub::Programmed;
 
 use super::App;
-use crate::writer::{Meta, fingerprint};
+use crate::writer::{Meta, Written, fingerprint};
 
 /// A document as it is by now.
 pub(super) struct Current {
@@ -48,13 +48,39 @@ impl Current {
     }
 }
 
-/// A document that was not written, for lack of the wish to.
-pub(super) fn dry_run(document: Value, meta: &Meta, typed: &Document) -> Value {
-    let mut status = status_json(Origin::Store, Some(meta), None, None);
-    if let (Value::Object(status), Some(key)) = (&mut status, typed.routing_key()) {
-        status.insert("routingKey".to_owned(), json!(key.as_str()));
+/// A document that was judged and not written, with the status that it would have as far as keys decide it.
+pub(super) fn dry_run(app: &App, written: &Written, typed: &Document) -> Value {
+    let older = app.hub.model(|model| older_owner(model, typed, written.meta.created_unix_ms));
+    let status = Status {
+        routing_key: typed.routing_key(),
+        accepted: older.is_none(),
+        conflicts: older.map(|with| Conflict::Key { with }).into_iter().collect(),
+        conflicts_unlisted: 0,
+        members: Vec::new(),
+        resources: 0,
+    };
+    let mut json = status_json(Origin::Store, Some(&written.meta), Some(&status), None);
+    if let Value::Object(json) = &mut json {
+        // What is not known without doing it.
+        json.remove("members");
+        json.remove("resources");
     }
-    with_status(document, status)
+    with_status((*written.document).clone(), json)
+}
+
+/// The oldest other document that claims the same key and would keep it, by the rules of the model.
+fn older_owner(model: &Model, document: &Document, created_unix_ms: u64) -> Option<Id> {
+    let key = document.routing_key()?;
+    let id = document.id();
+    let own = (Origin::Store, created_unix_ms, id.clone());
+    [Kind::Sandbox, Kind::RouteGroup]
+        .into_iter()
+        .flat_map(|kind| model.list(kind))
+        .filter(|other| other.document.routing_key() == Some(key))
+        .map(|other| (other.origin, other.created_unix_ms, other.document.id()))
+        .filter(|other| other.2 != id && *other < own)
+        .min()
+        .map(|(_, _, id)| id)
 }
 
 fn with_status(mut document: Value, status: Value) -> Value {

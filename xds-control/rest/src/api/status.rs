@@ -1,10 +1,13 @@
 //! How the service is: what it holds, who is connected, whether writes become durable.
 
-use axum::{Json, extract::State, http::HeaderMap, response::IntoResponse};
-use serde_json::{Value, json};
-use spurline_core::{catalog::ResourceType, document::Kind};
+use std::time::UNIX_EPOCH;
 
-use super::{Shared, documents::accepts_json, query::Parameters};
+use axum::{Json, extract::State, http::HeaderMap, response::IntoResponse};
+use serde_json::{Map, Value, json};
+use spurline_core::{catalog::ResourceType, document::Kind};
+use spurline_hub::StreamStatus;
+
+use super::{Shared, documents::accepts_json, query::Parameters, render};
 use crate::problem::Outcome;
 
 /// Proxies that are listed; `streams.count` has them all.
@@ -22,13 +25,7 @@ pub(super) async fn status(State(app): State<Shared>, parameters: Parameters, he
     });
     let (revision, overrides) =
         app.hub.catalog(|catalog| (catalog.revision().0, catalog.len(ResourceType::Override)));
-    let streams: Vec<Value> = app
-        .hub
-        .streams()
-        .list(STREAMS_MAX)
-        .into_iter()
-        .map(|stream| json!({"node": stream.node.id}))
-        .collect();
+    let streams: Vec<Value> = app.hub.streams().list(STREAMS_MAX).into_iter().map(stream_json).collect();
     let waiting_for = app.hub.waiting_for();
     Ok(Json(json!({
         "version": app.settings.version,
@@ -41,4 +38,18 @@ pub(super) async fn status(State(app): State<Shared>, parameters: Parameters, he
         "store": app.writer.health.json(),
     }))
     .into_response())
+}
+
+fn stream_json(stream: StreamStatus) -> Value {
+    let StreamStatus { node, opened_at, subscriptions, acknowledged, rejections } = stream;
+    let opened = opened_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let acknowledged: Map<String, Value> =
+        acknowledged.into_iter().map(|(ty, revision)| (format!("{ty:?}"), revision.0.into())).collect();
+    json!({
+        "node": {"id": node.id, "cluster": node.cluster, "program": node.program},
+        "openedAt": render::time(u64::try_from(opened.as_millis()).unwrap_or(u64::MAX)),
+        "subscriptions": subscriptions,
+        "acknowledged": acknowledged,
+        "rejections": rejections.len(),
+    })
 }

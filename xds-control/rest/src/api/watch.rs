@@ -1,17 +1,17 @@
 //! Documents as they change, as server-sent events.
 //!
 //! ```text
-//! event: reset    only if the client asked to go on from an event that is no longer known: what it has may be over
-//! event: put      data: a document, with its status by now     (all of them at first, unless the client goes on)
+//! event: put      data: a document, with its status by now; at first all of them, unless the client goes on
 //! event: delete   data: {"kind": …, "metadata": {"name": …}}
-//! event: synced   the client has everything; what it knew before and was not put since a reset is gone
-//! event: cut      the watch ends, and why
+//! event: synced   data: {"resumed": …}; the client has everything. If not resumed, what it knew from earlier watches
+//!                 and was not put in this one is gone
+//! event: cut      data: {"reason": …}; the watch ends
 //! ```
 //!
 //! `put` and `delete` say what is so, not what happened: several changes of a document may arrive as one, and the same
-//! state may arrive twice. An `id` stands on what comes after `synced`, and on `synced` itself; sent back as
-//! `Last-Event-ID` the watch goes on from there. Nothing is kept for a watcher but a number: who reads too slowly for
-//! the events that are remembered is cut.
+//! state may arrive twice. Events have an `id` except while everything is listed; sent back as `Last-Event-ID` the
+//! watch goes on from there, or lists everything if that is no longer possible. Nothing is kept for a watcher but a
+//! number: who reads too slowly for the events that are remembered is cut.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -21,7 +21,7 @@ use axum::{
         HeaderMap, HeaderValue,
         header::{CACHE_CONTROL, CONTENT_TYPE},
     },
-    response::{IntoResponse, Response},
+    response::IntoResponse,
 };
 use futures_util::stream;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ use super::{Shared, documents::accepts, guard, list, query::Selector, render::Cu
 use crate::{
     feed::{Event, Happened},
     metrics::Limit,
-    problem::{Outcome, Problem},
+    problem::Outcome,
 };
 
 /// A comment is sent after this long without an event, so that both ends notice when the other is gone.
@@ -52,8 +52,6 @@ struct Watch {
     kind: Kind,
     selector: Selector,
     phase: Phase,
-    /// Sent first with the next piece.
-    reset: bool,
     /// The newest event that the client knows.
     cursor: u64,
     latest: Receiver<u64>,
@@ -68,7 +66,13 @@ enum Phase {
         todo: Vec<Id>,
         after: Option<Id>,
     },
-    Synced,
+    /// What happened since the client was here last, up to this event.
+    CatchingUp {
+        upto: u64,
+    },
+    Synced {
+        resumed: bool,
+    },
     Following,
     Over,
 }
@@ -84,20 +88,20 @@ pub(super) fn watch(app: Shared, kind: Kind, selector: Selector, headers: &Heade
     let permit = guard::permit(&app, &app.watches, Limit::Watchers)?;
     app.metrics.watchers.inc();
     let open = Open { app: app.clone(), _permit: permit };
-    let resume = headers.get("last-event-id").map(|id| parse_id(id, app.writer.feed.epoch())).transpose()?;
     let latest = app.writer.feed.latest();
     // Read before the list is, so that what changes meanwhile comes after it.
     let newest = *latest.borrow();
-    let known =
-        resume.flatten().filter(|cursor| *cursor <= newest && app.writer.feed.after(*cursor, 0).is_ok());
+    let known = headers
+        .get("last-event-id")
+        .and_then(|id| parse_id(id, app.writer.feed.epoch()))
+        .filter(|cursor| *cursor <= newest && app.writer.feed.after(*cursor, 0).is_ok());
     let watch = Watch {
         kind,
         selector,
         phase: match known {
-            Some(_) => Phase::Following,
+            Some(_) => Phase::CatchingUp { upto: newest },
             None => Phase::Listing { todo: Vec::new(), after: None },
         },
-        reset: resume.is_some() && known.is_none(),
         cursor: known.unwrap_or(newest),
         latest,
         stopped: app.hub.stopped(),
@@ -105,20 +109,15 @@ pub(super) fn watch(app: Shared, kind: Kind, selector: Selector, headers: &Heade
         app,
         _open: open,
     };
-    Ok(response(watch, known.is_some()))
-}
-
-fn response(watch: Watch, resumes: bool) -> Response {
-    let pieces = stream::unfold((watch, resumes), |(mut watch, resumes)| async move {
-        // Who goes on gets an answer at once as well.
-        let piece = if resumes { Some(watch.resumed()) } else { watch.next().await };
-        Some((Ok::<Bytes, Infallible>(Bytes::from(piece?)), (watch, false)))
+    let pieces = stream::unfold(watch, |mut watch| async move {
+        let piece = watch.next().await?;
+        Some((Ok::<Bytes, Infallible>(Bytes::from(piece)), watch))
     });
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    (headers, Body::from_stream(pieces)).into_response()
+    Ok((headers, Body::from_stream(pieces)).into_response())
 }
 
 // === impl Watch ===
@@ -127,28 +126,19 @@ impl Watch {
     /// The next piece of the response; it is asked for when the client has taken the one before.
     async fn next(&mut self) -> Option<String> {
         let mut piece = String::new();
-        if std::mem::take(&mut self.reset) {
-            event(
-                &mut piece,
-                "reset",
-                None,
-                &json!({"reason": "the event to go on from is not known any more"}),
-            );
-        }
-        match self.phase {
-            Phase::Listing { .. } => self.list(&mut piece),
-            Phase::Synced => {
-                self.phase = Phase::Following;
-                event(&mut piece, "synced", Some(self.id(self.cursor)), &json!({}));
+        while piece.is_empty() {
+            match self.phase {
+                Phase::Listing { .. } => self.list(&mut piece),
+                Phase::CatchingUp { upto } => self.catch_up(&mut piece, upto),
+                Phase::Synced { resumed } => {
+                    self.phase = Phase::Following;
+                    event(&mut piece, "synced", Some(self.id(self.cursor)), &json!({"resumed": resumed}));
+                }
+                Phase::Following => self.follow(&mut piece).await,
+                Phase::Over => return None,
             }
-            Phase::Following => self.follow(&mut piece).await,
-            Phase::Over => return None,
         }
         Some(piece)
-    }
-
-    fn resumed(&self) -> String {
-        format!(": going on after {}\n\n", self.id(self.cursor))
     }
 
     fn list(&mut self, piece: &mut String) {
@@ -166,46 +156,54 @@ impl Watch {
             names.reverse();
             self.phase = match last {
                 Some(last) => Phase::Listing { todo: names, after: Some(last) },
-                None => Phase::Synced,
+                None => Phase::Synced { resumed: false },
             };
+        }
+    }
+
+    fn catch_up(&mut self, piece: &mut String, upto: u64) {
+        if self.cursor >= upto {
+            self.phase = Phase::Synced { resumed: true };
+        } else if !self.tell_some(piece) {
+            // The last numbers belonged to no event.
+            self.cursor = upto;
         }
     }
 
     /// Waits for events and sends what became of their documents.
     async fn follow(&mut self, piece: &mut String) {
-        let wait_until = self.ends.min(Instant::now() + KEEP_ALIVE);
-        while piece.is_empty() {
-            if *self.stopped.borrow() {
-                return self.cut(piece, "the service is stopping");
-            }
-            if Instant::now() >= self.ends {
-                return self.cut(piece, "the watch has lasted long enough; go on with Last-Event-ID");
-            }
-            self.latest.mark_unchanged();
-            match self.app.writer.feed.after(self.cursor, EVENTS_AT_A_TIME) {
-                Err(_) => {
-                    self.app.metrics.watchers_cut.inc();
-                    return self
-                        .cut(piece, "events were read too slowly and some are no longer known; start over");
-                }
-                Ok(events) if !events.is_empty() => {
-                    for one in events {
-                        self.tell(piece, &one);
-                    }
-                }
-                Ok(_) => {
-                    let changed = async {
-                        tokio::select! {
-                            _ = self.latest.changed() => {}
-                            _ = self.stopped.changed() => {}
-                        }
-                    };
-                    if timeout_at(wait_until, changed).await.is_err() && Instant::now() < self.ends {
-                        piece.push_str(":\n\n");
-                    }
-                }
-            }
+        if *self.stopped.borrow() {
+            return self.cut(piece, "the service is stopping");
         }
+        if Instant::now() >= self.ends {
+            return self.cut(piece, "the watch has lasted long enough; go on with Last-Event-ID");
+        }
+        self.latest.mark_unchanged();
+        if self.tell_some(piece) {
+            return;
+        }
+        let changed = async {
+            tokio::select! {
+                _ = self.latest.changed() => {}
+                _ = self.stopped.changed() => {}
+            }
+        };
+        if timeout_at(self.ends.min(Instant::now() + KEEP_ALIVE), changed).await.is_err() {
+            piece.push_str(":\n\n");
+        }
+    }
+
+    /// Sends what became of the next few documents, and says whether there were any, or the watch was cut.
+    fn tell_some(&mut self, piece: &mut String) -> bool {
+        let Ok(events) = self.app.writer.feed.after(self.cursor, EVENTS_AT_A_TIME) else {
+            self.app.metrics.watchers_cut.inc();
+            self.cut(piece, "events were read too slowly and some are no longer known; start over");
+            return true;
+        };
+        for event in &events {
+            self.tell(piece, event);
+        }
+        !events.is_empty()
     }
 
     fn tell(&mut self, piece: &mut String, happened: &Event) {
@@ -271,14 +269,10 @@ fn event(piece: &mut String, name: &str, id: Option<String>, data: &Value) {
     piece.push_str("\n\n");
 }
 
-/// The number of an event of this run of the process; `None` for one of another run.
-fn parse_id(value: &HeaderValue, epoch: u64) -> Result<Option<u64>, Problem> {
-    let parsed = value.to_str().ok().and_then(|text| {
-        let (run, sequence) = text.split_once('-')?;
-        Some((u64::from_str_radix(run, 16).ok()?, u64::from_str_radix(sequence, 16).ok()?))
-    });
-    let (run, sequence) = parsed.ok_or_else(|| {
-        Problem::parameter("Last-Event-ID", "no id of an event", "the id of an event of this watch")
-    })?;
-    Ok((run == epoch).then_some(sequence))
+/// The number of an event of this run of the process. Anything else is an id of another run, or of nobody.
+fn parse_id(value: &HeaderValue, epoch: u64) -> Option<u64> {
+    let (run, sequence) = value.to_str().ok()?.split_once('-')?;
+    let run = u64::from_str_radix(run, 16).ok()?;
+    let sequence = u64::from_str_radix(sequence, 16).ok()?;
+    (run == epoch).then_some(sequence)
 }

@@ -16,7 +16,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Op, StoreError, StoredRecord,
+    Found, Op, StoreError,
     open::{self, Identity, Opener},
     record,
 };
@@ -56,13 +56,10 @@ pub(super) struct File {
 // === impl File ===
 
 impl File {
-    pub(super) fn open(
-        path: &Path,
-        opener: Opener,
-    ) -> Result<(Self, Vec<(String, StoredRecord)>), StoreError> {
+    pub(super) fn open(path: &Path, opener: Opener) -> Result<(Self, Vec<Found>), StoreError> {
         if !path.try_exists().map_err(|error| open::failed(path, error))? {
             opener.create(path, |database| {
-                let txn = database.begin_write()?;
+                let txn = begin(database)?;
                 txn.open_table(RECORDS)?;
                 write_manifest(&txn, &Manifest { format: FORMAT, sequence: 0, records: 0, sum: 0 })?;
                 Ok(txn.commit()?)
@@ -152,7 +149,7 @@ impl Manifest {
 }
 
 /// Reads everything and holds it against the manifest.
-fn load(path: &Path, database: &Database) -> Result<(Manifest, Vec<(String, StoredRecord)>), StoreError> {
+fn load(path: &Path, database: &Database) -> Result<(Manifest, Vec<Found>), StoreError> {
     let refused = |error: redb::Error| open::refused(path, error);
     let Some(bytes) = read_manifest(database).map_err(refused)? else {
         return Err(open::damaged(path, "this is a database of something else"));
@@ -174,12 +171,12 @@ fn load(path: &Path, database: &Database) -> Result<(Manifest, Vec<(String, Stor
     for pair in table.iter().map_err(|error| refused(error.into()))? {
         let (key, value) = pair.map_err(|error| refused(error.into()))?;
         found.add(key.value(), value.value());
-        let record = record::decode(key.value(), value.value()).map_err(|what| StoreError::Record {
+        let text = record::text(key.value(), value.value()).map_err(|what| StoreError::Record {
             path: path.display().to_string(),
             record: key.value().to_owned(),
             what,
         })?;
-        records.push((key.value().to_owned(), record));
+        records.push(Found { key: key.value().to_owned(), text: text.into() });
     }
     if found != manifest {
         let (found, expected) = (found.records, manifest.records);
@@ -187,6 +184,14 @@ fn load(path: &Path, database: &Database) -> Result<(Manifest, Vec<(String, Stor
         return Err(open::damaged(path, &what));
     }
     Ok((manifest, records))
+}
+
+/// Two phases, with a flush after each: the database then never has to guess after a crash whether its newest commit
+/// is whole, so that a damaged one is an error and not a silent return to the one before.
+fn begin(database: &Database) -> Result<redb::WriteTransaction, redb::Error> {
+    let mut txn = database.begin_write()?;
+    txn.set_two_phase_commit(true);
+    Ok(txn)
 }
 
 fn read_manifest(database: &Database) -> Result<Option<Vec<u8>>, redb::Error> {
@@ -211,7 +216,7 @@ fn write(
     manifest: &mut Manifest,
     undo: &mut Vec<Before>,
 ) -> Result<(), redb::Error> {
-    let txn = database.begin_write()?;
+    let txn = begin(database)?;
     {
         let mut table = txn.open_table(RECORDS)?;
         for op in ops {
@@ -243,7 +248,7 @@ fn take_back(database: &Database, manifest: &Manifest, undo: &[Before]) -> Resul
     if read_manifest(database)?.as_deref() == Some(wanted.as_slice()) {
         return Ok(());
     }
-    let txn = database.begin_write()?;
+    let txn = begin(database)?;
     {
         let mut table = txn.open_table(RECORDS)?;
         // Backwards, so that of two changes of one key the older value remains.

@@ -11,6 +11,8 @@ const TOKEN_BYTES_MIN: usize = 16;
 const TOKEN_BYTES_MAX: usize = 1024;
 const TOKENS_MAX: usize = 1000;
 const SCOPES_MAX: usize = 64;
+/// Too few to give away a token.
+const SCOPE_SHOWN_CHARS: usize = 12;
 const SCOPES_ALLOWED: &str =
     "read, write, write:sandbox/<prefix>, write:routegroup/<prefix>, write:workload/<prefix>";
 
@@ -101,7 +103,13 @@ fn scopes(value: Option<&Value>, at: &str, faults: &mut Vec<Fault>) -> Option<Ve
     for (index, value) in list.iter().enumerate() {
         match value.as_str().and_then(scope) {
             Some(scope) => scopes.push(scope),
-            None => faults.push(fault(&format!("{at}/{index}"), "unknown scope", SCOPES_ALLOWED)),
+            None => {
+                // A scope is no secret, but somebody may have put one in its place.
+                let shown: String =
+                    value.as_str().unwrap_or_default().chars().take(SCOPE_SHOWN_CHARS).collect();
+                let what = format!("unknown scope {shown:?}");
+                faults.push(fault(&format!("{at}/{index}"), &what, SCOPES_ALLOWED));
+            }
         }
     }
     Some(scopes)

@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
 use spurline_core::{
     catalog::Catalog,
     document::{self, Id},
@@ -25,11 +24,13 @@ use super::{
 use crate::{
     feed::{Event, Feed},
     metrics::WriterMetrics,
-    store::{Store, StoreError, StoredRecord},
+    store::{Found, Store, StoreError, StoredRecord},
 };
 
 /// The most requests that become durable together.
 const BATCH_MAX: usize = 256;
+/// Documents that are applied at a time at the start, so that what follows from them is not in memory at once.
+const LOAD_AT_A_TIME: usize = 256;
 /// How often the thread looks at times to live and at files when nobody asks it for anything.
 const TICK: Duration = Duration::from_millis(250);
 /// The most documents that are ended at a time, so that requests are not kept waiting.
@@ -69,25 +70,30 @@ impl Task {
     /// Puts what the store holds into the hub, except what has ended meanwhile.
     pub(super) fn load(&mut self, store: &mut Store) -> Result<(), StoreError> {
         let now_unix_ms = (self.clock)();
-        let loaded = store.take_loaded();
-        let mut edits = Vec::with_capacity(loaded.len());
-        let mut metas = Vec::with_capacity(loaded.len());
-        for (key, stored) in loaded {
-            let (id, mut meta, edit) =
-                understand(&key, &stored).map_err(|what| store.unreadable(key, what))?;
-            meta.grant_grace(now_unix_ms);
-            edits.push(edit);
-            metas.push((id, meta));
+        let mut found = store.take_found().into_iter();
+        loop {
+            let (mut edits, mut metas) = (Vec::new(), Vec::new());
+            for found in found.by_ref().take(LOAD_AT_A_TIME) {
+                let (id, mut meta, edit) =
+                    understand(&found).map_err(|what| store.unreadable(found.key.clone(), what))?;
+                meta.grant_grace(now_unix_ms);
+                edits.push(edit);
+                metas.push((id, meta));
+            }
+            if edits.is_empty() {
+                break;
+            }
+            self.files.applying();
+            self.index.edit(|entries| {
+                self.hub.apply(edits);
+                for (id, meta) in metas {
+                    entries.put(id, meta);
+                }
+            });
         }
         self.health.set_durable(store.path().is_some());
         self.sequence = store.sequence();
         self.feed = Arc::new(Feed::new(now_unix_ms, self.sequence));
-        self.index.edit(|entries| {
-            self.hub.apply(edits);
-            for (id, meta) in metas {
-                entries.put(id, meta);
-            }
-        });
         self.sweep(store);
         self.count();
         Ok(())
@@ -272,14 +278,14 @@ impl Task {
 }
 
 /// Reads a stored record.
-fn understand(key: &str, stored: &StoredRecord<Value>) -> Result<(Id, Meta, Edit), String> {
-    let document = document::read(&stored.document, None)
+fn understand(found: &Found) -> Result<(Id, Meta, Edit), String> {
+    let StoredRecord { version, created_unix_ms, updated_unix_ms, seen_unix_ms, document } = found.read()?;
+    let document = document::read(&document, None)
         .map_err(|faults| faults.first().map_or_else(|| "no document".to_owned(), ToString::to_string))?;
     let id = document.id();
-    if batch::key(&id) != key {
+    if batch::key(&id) != found.key {
         return Err(format!("it holds {id}"));
     }
-    let &StoredRecord { version, created_unix_ms, updated_unix_ms, seen_unix_ms, document: _ } = stored;
     let meta = Meta { version, created_unix_ms, updated_unix_ms, seen_unix_ms, ttl: document.ttl() };
     let edit = Edit::Put(batch::record(document, &meta));
     Ok((id, meta, edit))
