@@ -67,7 +67,6 @@ impl Default for Settings {
 }
 
 /// The gRPC services on their paths. They answer nobody before the hub is ready, and end their streams when it stops.
-#[must_use]
 pub fn services(hub: &Hub, settings: Settings, registry: &mut Registry) -> Router {
     let metrics = metrics::Metrics::register(registry);
     let settings = Arc::new(settings);

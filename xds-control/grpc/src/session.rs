@@ -124,16 +124,14 @@ impl Session {
         if !request.response_nonce.is_empty() {
             self.answer(ty, (&request.response_nonce, request.error_detail.as_ref()), now);
         }
+        let is_first = !self.lane(ty).is_known;
         let mut subscribe = request.resource_names_subscribe;
-        if self.begin(ty, request.initial_resource_versions)
-            && self.wildcard == LegacyWildcard::On
-            && subscribe.is_empty()
-            && request.resource_names_unsubscribe.is_empty()
-        {
+        let is_empty = subscribe.is_empty() && request.resource_names_unsubscribe.is_empty();
+        if is_first && is_empty && self.wildcard == LegacyWildcard::On {
             subscribe.push("*".to_owned());
         }
         for name in subscribe {
-            self.subscribe(ty, name)?;
+            self.subscribe(ty, &name)?;
         }
         for name in request.resource_names_unsubscribe {
             // What cannot be subscribed to cannot be unsubscribed from.
@@ -143,21 +141,15 @@ impl Session {
                 self.effects.push(Effect::Unsubscribe(ty, pattern));
             }
         }
+        if is_first {
+            // What the client has counts here and nowhere else.
+            self.lane(ty).begin(Known::from_iter(request.initial_resource_versions));
+        }
         Ok(())
     }
 
-    /// True for the first request of the type. What the client has counts there and nowhere else.
-    fn begin(&mut self, ty: ResourceType, versions: impl IntoIterator<Item = (String, String)>) -> bool {
-        let lane = self.lane(ty);
-        let is_first = !lane.is_known;
-        if is_first {
-            lane.begin(Known::from_iter(versions));
-        }
-        is_first
-    }
-
-    fn subscribe(&mut self, ty: ResourceType, name: String) -> Result<(), Refusal> {
-        let pattern = match Pattern::parse(&name) {
+    fn subscribe(&mut self, ty: ResourceType, name: &str) -> Result<(), Refusal> {
+        let pattern = match Pattern::parse(name) {
             Ok(pattern) => pattern,
             Err(error) => {
                 let name = name.chars().take(64).collect();

@@ -221,7 +221,8 @@ impl Follower {
 
     fn read(&mut self, files: Files) -> Step {
         let known = self.set.take();
-        let next = known.as_deref().unwrap_or(&Set::default()).next(files.clone());
+        let nothing = Set::default();
+        let next = known.as_deref().unwrap_or(&nothing).next(files.clone());
         match next {
             Ok(Outcome::Read { set, fresh }) => {
                 self.apply(known.as_deref(), set, fresh);

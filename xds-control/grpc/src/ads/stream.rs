@@ -52,6 +52,7 @@ enum Admission {
 /// Counts up while it lives.
 struct Counted(Gauge);
 
+#[allow(clippy::large_enum_variant, reason = "it lives for one turn of the loop and is never stored")]
 enum Event {
     Request(Result<Option<DeltaDiscoveryRequest>, Status>),
     Woken(TypeSet),

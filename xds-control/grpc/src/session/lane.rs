@@ -102,6 +102,7 @@ impl Lane {
         }
     }
 
+    /// Ends the first request of the type, which may say what the client has.
     pub(super) fn begin(&mut self, known: Known) {
         self.is_known = true;
         self.owes = true;
@@ -116,12 +117,8 @@ impl Lane {
     pub(super) fn subscribe(&mut self, pattern: Pattern) {
         self.owes = true;
         self.woken = true;
-        let base = match self.subscriptions.get(&pattern) {
-            Some(Subscription::Feed { base, .. }) => *base,
-            _ => None,
-        };
-        // What is under way may name what goes before the listing starts, and arrives after the client asked.
-        let base = base.or_else(|| self.unanswered.as_ref().map(|unanswered| unanswered.floor));
+        self.distrust(&pattern);
+        let base = self.base(&pattern);
         let subscription = match pattern {
             Pattern::Exact(_) => Subscription::Name { told: None, exists: false, acknowledged: None },
             Pattern::All | Pattern::Prefix(_) => Subscription::Feed { feed: None, acknowledged: None, base },
@@ -134,54 +131,37 @@ impl Lane {
         if self.subscriptions.remove(pattern).is_none() {
             return false;
         }
-        match pattern {
-            Pattern::Exact(name) => {
-                if self.is_shadowed(pattern) {
-                    self.again.insert(Arc::clone(name));
-                    self.owes = true;
-                }
-            }
-            Pattern::All | Pattern::Prefix(_) => self.uncover(pattern),
+        self.distrust(pattern);
+        if let Pattern::Exact(name) = pattern
+            && self.is_covered(name)
+        {
+            self.again.insert(Arc::clone(name));
+            self.owes = true;
         }
         true
     }
 
-    /// What only `pattern` kept up to date has to be told by itself from here on.
-    fn uncover(&mut self, pattern: &Pattern) {
-        for (covered, subscription) in &mut self.subscriptions {
-            if let (Pattern::Exact(name), Subscription::Name { told, .. }) = (covered, subscription)
-                && pattern.matches(name)
-            {
-                *told = None;
-                self.owes = true;
-            }
-        }
-        self.woken = true;
+    /// What the client had when it came back, it may have dropped by now. That it had it still counts.
+    fn distrust(&mut self, pattern: &Pattern) {
+        self.known
+            .iter_mut()
+            .filter(|(name, _)| pattern.matches(name))
+            .for_each(|(_, version)| version.clear());
     }
 
-    /// Whether another subscription tells everything that `pattern` does.
-    fn is_shadowed(&self, pattern: &Pattern) -> bool {
-        let has = |other: &Pattern| self.subscriptions.contains_key(other);
-        match pattern {
-            Pattern::All => false,
-            Pattern::Prefix(_) => has(&Pattern::All),
-            Pattern::Exact(name) => {
-                has(&Pattern::All)
-                    || name
-                        .rfind('/')
-                        .and_then(|at| name.get(..=at))
-                        .is_some_and(|prefix| has(&Pattern::Prefix(Arc::from(prefix))))
-            }
-        }
+    /// From where changes have to be told to someone who begins with `pattern`: what the client has of it already, or
+    /// will have when what is under way arrives, may have gone since. `None`: it has nothing of it.
+    fn base(&self, pattern: &Pattern) -> Option<Revision> {
+        let related = self.subscriptions.iter().filter(|(other, _)| overlap(pattern, other));
+        let bases = related.filter_map(|(_, subscription)| match subscription {
+            Subscription::Feed { base, .. } => *base,
+            Subscription::Name { .. } => None,
+        });
+        bases.chain(self.unanswered.as_ref().map(|unanswered| unanswered.floor)).min()
     }
 
-    fn shadowed(&self) -> BTreeSet<Pattern> {
-        let only_names =
-            self.subscriptions.first_key_value().is_none_or(|(first, _)| matches!(first, Pattern::Exact(_)));
-        if only_names || self.subscriptions.len() == 1 {
-            return BTreeSet::new();
-        }
-        self.subscriptions.keys().filter(|pattern| self.is_shadowed(pattern)).cloned().collect()
+    fn is_covered(&self, name: &str) -> bool {
+        self.subscriptions.keys().any(|pattern| pattern.matches(name))
     }
 
     /// True if the change joins others that wait for the client's answer.
@@ -221,6 +201,8 @@ impl Lane {
         }
         self.poisoned |= verdict == Verdict::Rejected;
         if nonce != latest {
+            // What came after may have been mended already, so that no other change would bring the rest.
+            self.woken |= verdict == Verdict::Rejected;
             return Answered::default();
         }
         let after = Some(now.saturating_duration_since(unanswered.sent_at));
@@ -280,7 +262,7 @@ impl Lane {
         if waits || !self.is_pending() {
             return Ok(Polled::Nothing);
         }
-        if self.poisoned && self.woken && self.unanswered.is_none() {
+        if self.poisoned && self.woken {
             self.go_back();
         }
         let overlap = if self.subscriptions.len() + self.again.len() > 1 {
@@ -331,14 +313,16 @@ impl Lane {
                 return Ok(false);
             }
         }
-        let shadowed = self.shadowed();
+        for subscription in self.subscriptions.values_mut() {
+            if let Subscription::Feed { base, .. } = subscription {
+                base.get_or_insert(catalog.revision());
+            }
+        }
         for (pattern, subscription) in &mut self.subscriptions {
             if batch.room() == 0 {
                 return Ok(false);
             }
-            let is_shadowed = shadowed.contains(pattern);
-            let told =
-                subscription.fill((catalog, self.ty), pattern, (is_shadowed, &mut self.known), batch)?;
+            let told = subscription.fill((catalog, self.ty), pattern, &mut self.known, batch)?;
             if !told {
                 return Ok(false);
             }
@@ -362,22 +346,19 @@ impl Subscription {
         &mut self,
         (catalog, ty): (&Catalog, ResourceType),
         pattern: &Pattern,
-        (is_shadowed, known): (bool, &mut Known),
+        known: &mut Known,
         batch: &mut Batch,
     ) -> Result<bool, Truncated> {
         match self {
             Self::Name { told, exists, .. } => {
                 let Pattern::Exact(name) = pattern else { return Ok(true) };
-                if told.is_some() && is_shadowed {
-                    return Ok(true);
-                }
                 let entry = catalog.get(ty, name);
                 match (&told, entry) {
                     (Some(told), Some(entry)) if entry.revision() <= *told => {}
                     (Some(_), None) if !*exists => {}
                     _ => {
                         let same = entry.zip(known.remove(&**name));
-                        if !same.is_some_and(|(entry, version)| entry.version() == version) {
+                        if same.is_none_or(|(entry, version)| entry.version() != version) {
                             tell(catalog, ty, name, batch);
                         }
                     }
@@ -387,25 +368,30 @@ impl Subscription {
                 Ok(true)
             }
             Self::Feed { feed, base, .. } => {
-                if feed.as_ref().is_some_and(Feed::is_listed) && is_shadowed {
-                    return Ok(true);
-                }
                 let since = base.unwrap_or_else(|| catalog.revision());
-                let feed = feed.get_or_insert_with(|| {
-                    *base = Some(since);
-                    Feed::listing(since)
-                });
+                let feed = feed.get_or_insert_with(|| Feed::listing(since));
                 feed.fill((catalog, ty), pattern, known, batch)
             }
         }
     }
 
-    /// Notes that the client is up to date, be it through another subscription.
+    /// Notes that nothing was left to tell up to here.
     fn caught_up(&mut self, revision: Revision) {
         match self {
             Self::Name { told, .. } => *told = Some(revision),
             Self::Feed { feed, .. } => *feed = Some(Feed::changes(revision)),
         }
+    }
+}
+
+/// Whether a name can fall under both.
+fn overlap(one: &Pattern, other: &Pattern) -> bool {
+    match (one, other) {
+        (Pattern::All, _) | (_, Pattern::All) => true,
+        (Pattern::Prefix(one), Pattern::Prefix(other)) => {
+            one.starts_with(&**other) || other.starts_with(&**one)
+        }
+        (Pattern::Exact(name), pattern) | (pattern, Pattern::Exact(name)) => pattern.matches(name),
     }
 }
 

@@ -274,7 +274,7 @@ fn s6_a_first_request_without_names_asks_for_everything_until_the_star_is_given_
     peer.put(OVERRIDE, "a/D/y/1", "2");
     assert_eq!(peer.takes(), only(&["a/D/y/1"], &[]));
     peer.unsubscribe(OVERRIDE, &["*"]);
-    // The name is told once more, by its own subscription.
+    peer.put(OVERRIDE, "a/D/x/1", "2");
     assert_eq!(peer.takes(), only(&["a/D/x/1"], &[]));
     peer.put(OVERRIDE, "a/D/y/1", "3");
     assert_eq!(peer.hears(), None);
