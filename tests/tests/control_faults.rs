@@ -21,7 +21,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use spurline_tests::ledger::{Backend, Directory, Load, Timeline, Tolerance, reconcile};
 use spurline_tests::xds::{Honest, OVERRIDE, World};
-use spurline_tests::{Builder, Control, Document, SmallDisk, TestControl, TestProxy, eventually, skip_netns};
+use spurline_tests::{
+    Builder, Control, DEADLINE, Document, SmallDisk, TestControl, TestProxy, eventually, eventually_within,
+    skip_netns,
+};
 
 const CART: &str = "shop/Deployment/cart";
 const ALICE: &str = "alice";

@@ -171,7 +171,7 @@ fn wait(api: &Api, id: &Id, deadline: Instant) -> Result<(), Failure> {
 /// Tries all of them and tells all that failed.
 fn each<T>(all: &[T], mut one: impl FnMut(&T) -> Result<(), Failure>) -> Result<(), Failure> {
     let failures = all.iter().filter_map(|item| one(item).err());
-    failures.reduce(Failure::and).map_or(Ok(()), Err)
+    failures.reduce(|all, one| all.and(&one)).map_or(Ok(()), Err)
 }
 
 fn ids(kind: Kind, matches: &ArgMatches) -> Vec<Id> {

@@ -39,7 +39,7 @@ impl Failure {
     }
 
     /// Both messages, and the lower code: who retries what was only late must not overlook what failed.
-    pub(crate) fn and(self, other: Self) -> Self {
+    pub(crate) fn and(self, other: &Self) -> Self {
         Self { message: format!("{}\n{}", self.message, other.message), code: self.code.min(other.code) }
     }
 }

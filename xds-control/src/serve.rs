@@ -4,7 +4,6 @@ mod admin;
 mod metrics;
 
 use std::{
-    future::Future,
     panic,
     path::Path,
     sync::{
@@ -85,12 +84,13 @@ async fn serve(settings: &Settings, panics: Arc<AtomicU64>) -> anyhow::Result<()
     let mut plain = sockets.counters(panics);
     let (hub, publisher) = Hub::new(settings.debounce);
     hub.expect_source(STORE);
+    let Sockets { grpc, rest, admin: admin_sockets } = sockets;
     let (draining, drain) = watch::channel(false);
-    let mut tasks = JoinSet::new();
+    // Serves first, so that the process is seen alive while it loads, and last, so that it is seen to drain.
+    let (over, end) = watch::channel(false);
     let admin = Admin::new(hub.clone(), drain.clone());
-    let Sockets { grpc, rest, admin: admins } = sockets;
-    // First, so that the process is seen alive while it loads.
-    start(&mut tasks, admins, &admin.router(), &drain);
+    let (mut tasks, mut admin_tasks) = (JoinSet::new(), JoinSet::new());
+    start(&mut admin_tasks, admin_sockets, &admin.router(), &end);
     tasks.spawn(publisher.run());
 
     let mut registry = Registry::default();
@@ -106,8 +106,13 @@ async fn serve(settings: &Settings, panics: Arc<AtomicU64>) -> anyhow::Result<()
     draining.send_replace(true);
     // Streams of proxies and watches would not end by themselves.
     hub.stop();
+    let drained = async {
+        while tasks.join_next().await.is_some() {}
+        over.send_replace(true);
+        while admin_tasks.join_next().await.is_some() {}
+    };
     tokio::select! {
-        () = async { while tasks.join_next().await.is_some() {} } => {}
+        () = drained => {}
         () = signals.wait(None) => std::process::exit(CUT_SHORT),
     }
     // Waits for what is being written.
@@ -148,7 +153,7 @@ fn rest_router(
 async fn name_caller(mut request: Request, next: Next) -> axum::response::Response {
     let identity = request.extensions().get::<Peer>().and_then(|peer| peer.identity.clone());
     if let Some(identity) = identity
-        && let Some(name) = identity.uris.first().or(identity.dns_names.first())
+        && let Some(name) = identity.uris.first().or_else(|| identity.dns_names.first())
     {
         request.extensions_mut().insert(CallerName(name.as_str().into()));
     }
@@ -162,11 +167,9 @@ fn start(tasks: &mut JoinSet<()>, servers: Vec<Server>, router: &Router, drain: 
     }
 }
 
-fn drained(mut drain: watch::Receiver<bool>) -> impl Future<Output = ()> {
-    async move {
-        // The sender goes only when everything ends.
-        let _draining = drain.wait_for(|draining| *draining).await;
-    }
+async fn drained(mut drain: watch::Receiver<bool>) {
+    // The sender goes only when everything ends.
+    let _draining = drain.wait_for(|draining| *draining).await;
 }
 
 // === impl Sockets ===

@@ -190,6 +190,11 @@ impl Follower {
         self.types.get(type_url).map_or(0, |known| known.responses)
     }
 
+    /// Whether it is subscribed to anything of a type.
+    pub fn wants(&self, type_url: &str) -> bool {
+        self.types.get(type_url).is_some_and(|known| !known.patterns.is_empty())
+    }
+
     /// Whether it has a stream still.
     pub fn is_connected(&self) -> bool {
         self.stream.is_some()

@@ -23,7 +23,8 @@ fn act(follower: &mut Follower, connection: &Connection, random: &mut fastrand::
         7 => follower.subscribe(OVERRIDE, &[pattern], &[]),
         8 => follower.subscribe(OVERRIDE, &[], &[pattern]),
         9 => follower.subscribe(KEY_OWNER, &["*"], &[]),
-        10 => follower.stream().answer(OVERRIDE, "stale", None),
+        // As a first request of the type it would ask for everything.
+        10 if follower.wants(OVERRIDE) => follower.stream().answer(OVERRIDE, "stale", None),
         11 => follower.connect(connection),
         12 => follower.disconnect(),
         _ => follower.settle(Duration::from_millis(10)),

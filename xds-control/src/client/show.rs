@@ -115,7 +115,7 @@ fn row(kind: Kind, document: &Value) -> Vec<String> {
         _ => 0,
     };
     let name = text("/metadata/name");
-    let accepted = document.pointer("/status/accepted").map_or("-".to_owned(), Value::to_string);
+    let accepted = document.pointer("/status/accepted").map_or_else(|| "-".to_owned(), Value::to_string);
     let of = match kind {
         Kind::Workload => return vec![name, programmed(document), count("/spec/ports").to_string()],
         Kind::Sandbox => count("/spec/forks"),

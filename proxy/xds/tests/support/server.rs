@@ -1,5 +1,5 @@
 //! A server whose every message is said by the test.
-#![allow(dead_code, reason = "no suite needs all of it")]
+#![allow(dead_code, clippy::expect_used, reason = "no suite needs all of it; a test fails by panicking")]
 
 use std::{
     net::TcpListener,

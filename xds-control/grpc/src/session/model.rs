@@ -20,7 +20,7 @@ const PATTERNS: [&[&str]; 2] = [&["*", "a/D/x/*", "a/D/y/*", "a/D/x/1", "a/D/y/2
 /// What no client takes.
 const BAD: &str = "bad";
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Step {
     Put {
         ty: usize,
