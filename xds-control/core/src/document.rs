@@ -1,6 +1,6 @@
 //! What users write: sandboxes, route groups and workloads, in one shape for JSON, YAML, REST and files.
 //!
-//! [`read`] checks a document by itself and reports every fault at once; [`Document::to_json`] writes it back. What
+//! [`read()`] checks a document by itself and reports every fault at once; [`Document::to_json`] writes it back. What
 //! documents mean together is the affair of [`crate::model`], and their `status` is not part of them.
 
 use std::{fmt, sync::Arc};
@@ -181,7 +181,7 @@ pub fn read(value: &Value, kind: Option<Kind>) -> Result<Document, Vec<Fault>> {
 /// Reads a document from JSON text (RFC 8259).
 ///
 /// # Errors
-/// As [`read`], and one fault of the whole when it is longer than [`DOCUMENT_BYTES_MAX`] or not JSON.
+/// As [`read()`], and one fault of the whole when it is longer than [`DOCUMENT_BYTES_MAX`] or not JSON.
 pub fn read_slice(json: &[u8], kind: Option<Kind>) -> Result<Document, Vec<Fault>> {
     if json.len() > DOCUMENT_BYTES_MAX {
         let what = format!("has {} bytes", json.len());
@@ -279,7 +279,7 @@ impl Document {
         }
     }
 
-    /// The canonical form: what [`read`] takes, with defaults left out and lists sorted.
+    /// The canonical form: what [`read()`] takes, with defaults left out and lists sorted.
     #[must_use]
     pub fn to_json(&self) -> Value {
         write::to_json(self)
