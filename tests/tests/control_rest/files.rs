@@ -40,7 +40,8 @@ fn one_wrong_file_changes_nothing_and_is_named_with_its_line() {
     write(&files, "b.yaml", "kind: Sandbox\nmetadata: { name: bob }\nspec:\n  forks: []\n  nonsense: 1\n");
     write(&files, "a.yaml", &cart("carol").file());
     eventually("the fault is told", || control.log().contains("b.yaml:5").then_some(()));
-    assert!(control.log().contains("nonsense"), "{}", control.log());
+    let told = "b.yaml:5: /spec/nonsense: is not a field; allowed: ";
+    assert!(control.log().contains(told), "{}", control.log());
     assert_eq!(rest.sandboxes(), ["alice", "bob"], "the last good set stays as a whole");
     write(&files, "b.yaml", &cart("dave").file());
     eventually("all of it counts", || (rest.sandboxes() == ["carol", "dave"]).then_some(()));

@@ -1,5 +1,6 @@
 //! What is served, and the state that all of it shares.
 
+mod body;
 mod caller;
 mod documents;
 mod guard;

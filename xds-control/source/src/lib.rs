@@ -2,7 +2,7 @@
 //!
 //! [`Directory`] keeps the hub in step with the files: all of them or none, the last good set kept. [`text`] reads one
 //! file into JSON values that still know their lines, which the command line uses as well. Faults are
-//! `file:line: what; allowed: …`, every one of every file at once, as far as a file can be read.
+//! `file:line: pointer: what; allowed: …`, every one of every file at once, as far as a file can be read.
 //!
 //! Neither decides what documents mean together, resolves names, writes files or looks into subdirectories.
 

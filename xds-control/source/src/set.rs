@@ -230,8 +230,8 @@ fn documents(path: &Path, contents: &[u8], faults: &mut Vec<Fault>) -> Vec<(u64,
         match document(&text) {
             Ok(document) => documents.push((text.line(), document)),
             Err(wrong) => {
-                for document::Fault { pointer, what, allowed } in wrong {
-                    fault(text.line_of(&pointer), format!("{what}; allowed: {allowed}"));
+                for wrong in wrong {
+                    fault(text.line_of(&wrong.pointer), wrong.to_string());
                 }
             }
         }
@@ -244,8 +244,8 @@ fn document(text: &Text) -> Result<Document, Vec<document::Fault>> {
     let lives = text.value().pointer("/spec/ttl").is_some_and(|ttl| *ttl != Value::Null);
     let ttl = lives.then(|| document::Fault {
         pointer: "/spec/ttl".into(),
-        what: "a time to live in a file".into(),
-        allowed: "ttl over REST only; what a file says lasts until the file changes".into(),
+        what: "stands in a file".into(),
+        allowed: "none: what a file says lasts until the file changes; documents of REST may have one".into(),
     });
     match (document::read(text.value(), None), ttl) {
         (Ok(document), None) => Ok(document),

@@ -62,7 +62,7 @@ pub(super) fn read(matches: &ArgMatches, kind: Option<Kind>) -> Result<Vec<Named
 impl Named {
     fn new(file: &Arc<str>, text: Text, wanted: Option<Kind>) -> Result<Self, String> {
         let fault = |pointer: &str, what: &str, allowed: &str| {
-            Err(format!("{file}:{}: {what}; allowed: {allowed}", text.line_of(pointer)))
+            Err(format!("{file}:{}: {pointer}: {what}; allowed: {allowed}", text.line_of(pointer)))
         };
         let member = |pointer| text.value().pointer(pointer).and_then(Value::as_str);
         let written = member("/kind");
@@ -72,10 +72,11 @@ impl Named {
         };
         let Some(kind) = kind.filter(|kind| wanted.is_none_or(|wanted| wanted == *kind)) else {
             let allowed = wanted.map_or("Sandbox, RouteGroup or Workload", Kind::as_str);
-            return fault("/kind", &format!("kind {:?}", written.unwrap_or_default()), allowed);
+            let what = written.map_or_else(|| "is missing".to_owned(), |written| format!("is {written:?}"));
+            return fault("/kind", &what, allowed);
         };
         let Some(name) = member("/metadata/name").filter(|name| !name.is_empty()) else {
-            return fault("/metadata/name", "no metadata.name", "the name of the document");
+            return fault("/metadata/name", "is missing", "the name of the document");
         };
         let id = Id::new(kind, name);
         Ok(Self { id, file: file.clone(), text })

@@ -4,25 +4,21 @@ use std::time::Duration;
 
 use axum::{
     Extension, Json,
-    body::{Body, HttpBody as _},
+    body::Body,
     extract::State,
     http::{
         HeaderMap, HeaderValue, StatusCode,
-        header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION},
+        header::{ACCEPT, ETAG, LOCATION},
     },
     response::{IntoResponse, Response},
 };
-use futures_util::StreamExt as _;
 use serde_json::json;
-use spurline_core::document::{self, DOCUMENT_BYTES_MAX, Document, Fault, Id};
+use spurline_core::document::Id;
 use spurline_hub::Programmed;
-use tokio::{
-    sync::SemaphorePermit,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
 use super::{
-    App, Preconditions, Shared,
+    App, Preconditions, Shared, body,
     caller::Caller,
     query::{self, Parameters},
     render::{self, Current},
@@ -35,8 +31,6 @@ use crate::{
     writer::{Condition, Effect, Mode, Refusal, Work, Written},
 };
 
-/// How long a client may take to send a document.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the writer may take. Its disk is in trouble by then, and whether it wrote is not known.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -116,7 +110,7 @@ async fn write_document(
     parameters.check(&["dryRun", "wait", "timeout"])?;
     let (mode, wait) = (mode(parameters)?, parameters.wait()?);
     let condition = write_condition(app, headers, id)?;
-    let document = read_document(app, headers, body, id).await?;
+    let document = body::read(app, headers, body, id).await?;
     let dry = (mode == Mode::DryRun).then(|| document.clone());
     let work = Work::Put { document: Box::new(document), condition };
     let written = write(app, id, work, mode).await?;
@@ -184,76 +178,6 @@ fn write_condition(app: &App, headers: &HeaderMap, id: &Id) -> Result<Condition,
         return Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, "precondition-required", detail));
     }
     Ok(condition)
-}
-
-async fn read_document(app: &App, headers: &HeaderMap, body: Body, id: &Id) -> Result<Document, Problem> {
-    is_json(headers)?;
-    let (_room, bytes) = timeout(BODY_TIMEOUT, read_body(app, headers, body)).await.unwrap_or_else(|_| {
-        let detail = format!("the document took longer than {} s to arrive", BODY_TIMEOUT.as_secs());
-        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body", detail))
-    })?;
-    let document = document::read_slice(&bytes, Some(id.kind)).map_err(Problem::faults)?;
-    let named = document.id();
-    if named != *id {
-        return Err(Problem::faults(vec![Fault {
-            pointer: "/metadata/name".to_owned(),
-            what: format!("{:?} is not the name in the path", named.name),
-            allowed: super::clipped(&id.name),
-        }]));
-    }
-    Ok(document)
-}
-
-/// The body, and the room in memory that it takes.
-async fn read_body<'a>(
-    app: &'a App,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<(SemaphorePermit<'a>, Vec<u8>), Problem> {
-    let too_large = || {
-        app.metrics.refused(Limit::BodyBytes);
-        let detail = format!("a document has at most {DOCUMENT_BYTES_MAX} bytes");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
-    };
-    let announced = headers.get(CONTENT_LENGTH).map(|_| body.size_hint().lower());
-    let bytes = match announced {
-        Some(bytes) => usize::try_from(bytes).ok().filter(|bytes| *bytes <= DOCUMENT_BYTES_MAX),
-        None => Some(DOCUMENT_BYTES_MAX),
-    };
-    let kib = u32::try_from(bytes.ok_or_else(too_large)?.div_ceil(1024)).unwrap_or(u32::MAX);
-    let room = app.bodies.acquire_many(kib).await.map_err(|_| Problem::busy("the service is stopping"))?;
-    let mut bytes = Vec::new();
-    let mut pieces = body.into_data_stream();
-    while let Some(piece) = pieces.next().await {
-        let piece =
-            piece.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "broken-body", "the body broke off"))?;
-        if bytes.len() + piece.len() > DOCUMENT_BYTES_MAX {
-            return Err(too_large());
-        }
-        bytes.extend_from_slice(&piece);
-    }
-    Ok((room, bytes))
-}
-
-fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let unsupported = |detail: &str| {
-        let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail);
-        Err(problem.header(ACCEPT, HeaderValue::from_static("application/json")))
-    };
-    if headers
-        .get(CONTENT_ENCODING)
-        .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
-    {
-        return unsupported("documents are sent without a content coding");
-    }
-    let value = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
-    let essence = value.map(|value| value.split(';').next().unwrap_or_default().trim());
-    // Nothing said is taken for JSON; what browsers send without asking first is not.
-    match essence {
-        None => Ok(()),
-        Some(essence) if essence.eq_ignore_ascii_case("application/json") => Ok(()),
-        Some(_) => unsupported("documents are sent as application/json"),
-    }
 }
 
 /// Whether the client takes what we answer (RFC 9110 section 12.5.1). Weights other than 0 make no difference.

@@ -118,20 +118,25 @@ impl Task {
     /// Carries out `first` and whatever else waits by now. True: it was told to stop.
     fn work(&mut self, store: &mut Store, waiting: &Receiver<Message>, first: Request) -> bool {
         let mut batch = Batch::default();
-        let mut next = Some(Message::Request(first));
+        let mut next = Some(first);
+        let mut is_stopped = false;
         let mut taken = 0;
-        while let Some(Message::Request(request)) = next.take() {
+        while let Some(request) = next.take() {
             if batch.touches(&request.work.id()) {
                 self.finish(store, std::mem::take(&mut batch));
             }
             self.take(&mut batch, request);
             taken += 1;
             if taken < BATCH_MAX {
-                next = waiting.try_recv().ok();
+                match waiting.try_recv() {
+                    Ok(Message::Request(request)) => next = Some(request),
+                    Ok(Message::Stop) => is_stopped = true,
+                    Err(_) => {}
+                }
             }
         }
         self.finish(store, batch);
-        matches!(next, Some(Message::Stop))
+        is_stopped
     }
 
     /// Judges one request: into the batch with it, or answered at once.

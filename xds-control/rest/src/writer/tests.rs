@@ -156,6 +156,21 @@ async fn after_the_end_writes_are_refused() {
     assert!(matches!(handle.write(work, Mode::Commit).await, Err(Refusal::Stopped)));
 }
 
+#[tokio::test]
+async fn the_end_counts_behind_requests_that_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = Run::start(&folder.path().join("store.redb"), START_MS);
+    let handle = run.writer.handle().clone();
+    let work = || Work::Heartbeat { id: Id::new(Kind::Sandbox, "a") };
+    let waiting: Vec<_> = (0..100).map(|_| handle.write(work(), Mode::Commit)).collect();
+    let mut waiting = futures_util::future::join_all(waiting);
+    // Queues them, and does not wait for what becomes of them.
+    let queued = tokio::time::timeout(Duration::ZERO, &mut waiting).await;
+    assert!(queued.is_err());
+    drop(run);
+    assert!(waiting.await.into_iter().all(|answer| matches!(answer, Err(Refusal::NotFound))));
+}
+
 #[test]
 fn conditions_hold_as_rfc_9110_says() {
     let of = |matches: Option<Tags>, none_matches: Option<Tags>| Condition { matches, none_matches };

@@ -202,16 +202,16 @@ fn every_fault_of_every_file_is_told_at_once() {
     symlink("missing", scene.path().join("..missing.txt")).unwrap();
     let found = faults(&scene);
     for part in [
-        "b.yaml:3: ",
-        "b.yaml:5: a time to live in a file; allowed: ",
-        "b.yaml:6: ",
-        "b.yaml:8: ",
-        "b.yaml:9: ",
+        "b.yaml:3: /metadata/name: is \"Bad Name\"; allowed: ",
+        "b.yaml:5: /spec/ttl: stands in a file; allowed: ",
+        "b.yaml:6: /spec/fork: is not a field; is forks meant?; allowed: ",
+        "b.yaml:8: /spec/forks/0/workload: is \"cart\"; allowed: ",
+        "b.yaml:9: /spec/forks/0/ports: ",
         "c.yaml:3: Sandbox alice stands in ",
         "a.yaml:2 too; allowed: one of them",
         "d.yaml:2: ",
         "e.json:1: no document; allowed: ",
-        "f.yaml:1: ",
+        "f.yaml:1: /kind: is \"Sandbocks\"; allowed: ",
     ] {
         assert!(found.contains(part), "{found}\nshould have\n{part}");
     }

@@ -45,6 +45,42 @@ async fn what_is_not_json_or_another_document_is_refused() {
 }
 
 #[tokio::test]
+async fn the_path_names_the_document_and_the_body_need_not() {
+    let service = Service::new();
+    let ports = json!({"8080": ["127.0.0.1:9102"]});
+    for (target, spec) in [
+        ("/v1/sandboxes/alice", json!({"forks": [{"workload": "shop/Deployment/cart", "ports": ports}]})),
+        ("/v1/routegroups/team", json!({"sandboxes": {"names": ["alice"]}})),
+        ("/v1/workloads/shop/Deployment/cart", json!({"ports": ports})),
+    ] {
+        let name = target.splitn(4, '/').nth(3).unwrap();
+        let bare = service.put(target, &json!({"spec": spec})).await;
+        assert_eq!(bare.status, 201, "{bare:?}");
+        assert_eq!(bare.json()["metadata"]["name"], name);
+        for metadata in [json!(null), json!({}), json!({"name": null}), json!({"name": name})] {
+            let again = service.put(target, &json!({"metadata": metadata, "spec": spec})).await;
+            assert_eq!((again.status.as_u16(), again.etag()), (200, bare.etag()), "{metadata}");
+        }
+        let labelled = json!({"metadata": {"labels": {"a": "b"}}, "spec": spec});
+        assert_eq!(service.put(target, &labelled).await.json()["metadata"]["labels"]["a"], "b");
+        let other = json!({"metadata": {"name": "other"}, "spec": {"nonsense": 1}});
+        let problem = service.put(target, &other).await.problem(400);
+        let errors = problem["errors"].as_array().unwrap();
+        let of_name = errors.iter().find(|error| {
+            let text = error["detail"].as_str().unwrap();
+            error["pointer"] == "/metadata/name" && text.contains("not the name in the path")
+        });
+        assert!(of_name.unwrap()["allowed"].as_str().unwrap().contains(name), "{problem}");
+        assert!(
+            errors.iter().any(|error| error["pointer"] == "/spec/nonsense"),
+            "with all others: {problem}"
+        );
+    }
+    let unnamed = service.put("/v1/sandboxes/No_Name", &json!({"spec": {"forks": []}})).await.problem(400);
+    assert_eq!(unnamed["errors"][0]["pointer"], "/metadata/name");
+}
+
+#[tokio::test]
 async fn a_document_that_is_too_long_is_refused_announced_or_not() {
     let service = Service::new();
     let long = format!("\"{}\"", "x".repeat(1024 * 1024));
