@@ -90,7 +90,6 @@ fn a_wrong_file_changes_nothing_and_is_named_with_its_line() {
     }
     let log = case.proxy.log();
     assert!(log.contains("routes.yaml:"), "no file and line in the log:\n{log}");
-    case.routes.publish();
     case.publish_fork();
 }
 

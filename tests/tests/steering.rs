@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 
 use sha2::{Digest, Sha256};
 use spurline_tests::wire::Response;
-use spurline_tests::{End, Override, RawClient, Recorder, Routes, TestProxy, free_address};
+use spurline_tests::{End, Override, RawClient, Recorder, Routes, TestProxy, eventually, free_address};
 
 const WORKLOAD: &str = "shop/Deployment/cart";
 const ALICE: &str = "k3v9m2x7q4ab";
@@ -266,7 +266,10 @@ fn selection_is_made_for_each_request_of_a_connection() {
         assert_eq!(response.field("x-backend"), Some(wanted));
     }
     let selected = |selection| shop.proxy.metric("spurline_requests_total", &[("selection", selection)]);
-    assert_eq!((selected("override"), selected("baseline")), (20.0, 10.0));
+    // The last request is counted just after its response.
+    eventually("every request is counted", || {
+        ((selected("override"), selected("baseline")) == (20.0, 10.0)).then_some(())
+    });
 }
 
 #[test]

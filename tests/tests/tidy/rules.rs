@@ -154,14 +154,22 @@ pub(crate) fn unknown_metrics(files: &[File], file: &File) -> Vec<String> {
     let for_operators =
         ["docs/guide/", "deploy/", "README.md"].iter().any(|start| file.path.starts_with(start));
     let Some(text) = file.text().filter(|_| for_operators && !file.is_rust()) else { return Vec::new() };
-    let table = text_of(files, "proxy/telemetry/src/metrics/defs.rs");
+    // The proxy has one table of them; the control service registers them where they are kept, some under a prefix.
+    let registers = |file: &&File| {
+        file.path == "proxy/telemetry/src/metrics/defs.rs"
+            || (file.is_rust() && file.path.starts_with("xds-control/"))
+    };
+    let tables: Vec<&str> = files.iter().filter(registers).filter_map(File::text).collect();
+    let is_registered = |name: &str| tables.iter().any(|table| table.contains(&format!("\"{name}\"")));
     words(text)
         .map(|(_, word)| word)
         .filter(|word| word.starts_with("spurline_"))
         .filter(|word| {
             let family =
                 ["_total", "_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end));
-            !table.contains(&format!("\"{}\"", family.unwrap_or(word)))
+            let family = family.unwrap_or(word);
+            let below = family.strip_prefix("spurline_control_");
+            !is_registered(family) && !below.is_some_and(is_registered)
         })
         .map(|word| format!("{}: there is no metric `{word}`", file.path))
         .collect()
