@@ -4,6 +4,7 @@
 //! Rules are the overrides that proxies get. Hosts are addresses in digits. Nothing is written here.
 
 mod rule;
+mod told;
 mod watch;
 
 use std::{pin::Pin, sync::Arc, time::Instant};

@@ -1,21 +1,14 @@
 //! One watch of the Routes API: ADD for everything, one SYNCED, then what changes.
 //!
 //! A watcher that does not read is not queued for: it gets the outcome of everything that happened meanwhile. Of what it
-//! was told only a hash of each name is kept.
+//! was told only a hash of each name and the sandbox are kept.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-    time::Instant,
-};
+use std::time::Instant;
 
 use futures_util::stream::unfold;
 use prometheus_client::metrics::gauge::Gauge;
-use spurline_api::routes::{
-    WatchOp, WorkloadRoutingRule, WorkloadRoutingRuleOp, WorkloadRoutingRulesRequest,
-};
-use spurline_core::catalog::{Entry, Pattern, ResourceType, Revision};
+use spurline_api::routes::{WorkloadRoutingRuleOp, WorkloadRoutingRulesRequest};
+use spurline_core::catalog::{Pattern, ResourceType, Revision};
 use spurline_hub::Hub;
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
@@ -23,8 +16,8 @@ use tokio::{
 };
 use tonic::Status;
 
-use super::rule::Wanted;
-use crate::feed::{Feed, Known, Sink};
+use super::{rule::Wanted, told::Told};
+use crate::feed::{Feed, Known};
 
 /// Bytes of overrides that are turned into messages at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -37,20 +30,10 @@ pub(super) struct Watch {
     feed: Option<Feed>,
     told: Told,
     deadline: Option<Instant>,
-    is_synced: bool,
+    chunk_bytes: usize,
     is_caught_up: bool,
     watchers: Gauge,
     _place: OwnedSemaphorePermit,
-}
-
-/// What was told, and what is to be told next.
-struct Told {
-    wanted: Wanted,
-    hasher: RandomState,
-    /// Hashes of the names of the rules that the watcher has.
-    names: HashSet<u64>,
-    next: VecDeque<WorkloadRoutingRuleOp>,
-    room: usize,
 }
 
 impl Watch {
@@ -61,22 +44,16 @@ impl Watch {
         deadline: Option<Instant>,
     ) -> Self {
         watchers.inc();
-        let wanted = Wanted::new(request);
+        let told = Told::new(Wanted::new(request));
         Self {
             hub: hub.clone(),
             published: hub.published(),
             stopped: hub.stopped(),
-            pattern: wanted.pattern(),
+            pattern: told.pattern(),
             feed: None,
-            told: Told {
-                wanted,
-                hasher: RandomState::new(),
-                names: HashSet::new(),
-                next: VecDeque::new(),
-                room: 0,
-            },
+            told,
             deadline,
-            is_synced: false,
+            chunk_bytes: CHUNK_BYTES,
             is_caught_up: false,
             watchers,
             _place: place,
@@ -98,13 +75,10 @@ impl Watch {
 
     async fn next(&mut self) -> Result<WorkloadRoutingRuleOp, Status> {
         loop {
-            if let Some(op) = self.told.next.pop_front() {
+            if let Some(op) = self.told.pop() {
                 return Ok(op);
             }
             if self.is_caught_up {
-                if !std::mem::replace(&mut self.is_synced, true) {
-                    return Ok(WorkloadRoutingRuleOp { op: WatchOp::Synced.into(), route: None });
-                }
                 self.wait().await?;
             }
             self.fill()?;
@@ -129,13 +103,16 @@ impl Watch {
 
     fn fill(&mut self) -> Result<(), Status> {
         let Self { feed, pattern, told, .. } = self;
-        told.room = CHUNK_BYTES;
+        told.make_room(self.chunk_bytes);
         let filled = self.hub.catalog(|catalog| {
             let feed = feed.get_or_insert_with(|| Feed::listing(catalog.revision()));
             feed.fill((catalog, ResourceType::Override), pattern, &mut Known::new(), told)
         });
         self.is_caught_up =
             filled.map_err(|truncated| Status::unavailable(format!("{truncated}; watch again")))?;
+        if self.is_caught_up {
+            self.told.sync();
+        }
         Ok(())
     }
 }
@@ -146,42 +123,5 @@ impl Drop for Watch {
     }
 }
 
-impl Told {
-    fn hash(&self, name: &str) -> u64 {
-        self.hasher.hash_one(name)
-    }
-
-    fn tell(&mut self, op: WatchOp, route: WorkloadRoutingRule) {
-        self.next.push_back(WorkloadRoutingRuleOp { op: op.into(), route: Some(route) });
-    }
-
-    fn forget(&mut self, name: &str) {
-        if self.names.remove(&self.hash(name))
-            && let Some(rule) = self.wanted.named(name)
-        {
-            self.tell(WatchOp::Remove, rule);
-        }
-    }
-}
-
-impl Sink for Told {
-    fn room(&self) -> usize {
-        self.room
-    }
-
-    fn changed(&mut self, entry: &Entry) {
-        self.room = self.room.saturating_sub(entry.resource().len());
-        let Some(rule) = self.wanted.rule(entry) else {
-            // It may have been one until its sandbox changed.
-            self.forget(entry.name());
-            return;
-        };
-        let is_new = self.names.insert(self.hash(entry.name()));
-        self.tell(if is_new { WatchOp::Add } else { WatchOp::Replace }, rule);
-    }
-
-    fn removed(&mut self, name: &Arc<str>) {
-        self.room = self.room.saturating_sub(name.len());
-        self.forget(name);
-    }
-}
+#[cfg(test)]
+mod tests;
