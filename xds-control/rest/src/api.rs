@@ -116,7 +116,7 @@ const ROUTES: [Route; 11] = [
     Route { path: "/v1/workloads", allow: READ, methods: || get(list::list) },
     Route { path: "/v1/workloads/{namespace}/{kind}/{name}", allow: READ_WRITE, methods: document },
     Route { path: "/v1/status", allow: READ, methods: || get(status::status) },
-    Route { path: "/api/v1/workloads/routing-rules", allow: READ, methods: || get(rules::rules) },
+    Route { path: rules::PATH, allow: READ, methods: || get(rules::rules) },
     Route { path: OPENAPI_PATH, allow: READ, methods: || get(openapi) },
 ];
 

@@ -74,7 +74,7 @@ impl Problem {
     }
 
     pub(crate) fn method_not_allowed(method: &Method, allowed: &'static str) -> Self {
-        let detail = format!("{method} is not one of {allowed}");
+        let detail = format!("{method} is not served here; allowed: {allowed}");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
             .header(ALLOW, HeaderValue::from_static(allowed))
     }
@@ -96,6 +96,11 @@ impl Problem {
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
+
+    /// As plain text, which nobody can take for a document.
+    pub(crate) fn in_words(self) -> Response {
+        with(self.headers, (self.status, format!("{}\n", self.detail)).into_response())
+    }
 }
 
 impl IntoResponse for Problem {
@@ -114,9 +119,13 @@ impl IntoResponse for Problem {
         };
         let mut response = (self.status, Json(body)).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        for (name, value) in self.headers {
-            response.headers_mut().append(name, value);
-        }
-        response
+        with(self.headers, response)
     }
+}
+
+fn with(headers: Vec<(HeaderName, HeaderValue)>, mut response: Response) -> Response {
+    for (name, value) in headers {
+        response.headers_mut().append(name, value);
+    }
+    response
 }

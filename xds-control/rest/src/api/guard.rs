@@ -14,7 +14,7 @@ use axum::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{App, Hosts, OPENAPI_PATH, Shared, caller::Caller, caller::CallerName};
+use super::{App, Hosts, OPENAPI_PATH, Shared, caller::Caller, caller::CallerName, rules};
 use crate::{
     metrics::Limit,
     problem::{Outcome, Problem},
@@ -22,7 +22,11 @@ use crate::{
 
 pub(super) async fn guard(State(app): State<Shared>, request: Request, next: Next) -> Response {
     let method = request.method().clone();
-    let mut response = admit(&app, request, next).await.into_response();
+    let is_rules = request.uri().path() == rules::PATH;
+    let mut response = match admit(&app, request, next).await {
+        Err(problem) if is_rules => problem.in_words(),
+        outcome => outcome.into_response(),
+    };
     app.metrics.response(&method, response.status());
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -1,26 +1,28 @@
 //! The Routes API over HTTP, as existing clients know it: which sandbox takes what comes for a workload with a key.
 //!
 //! Parameters that are not known are ignored and empty ones filter nothing, for that is what those clients rely on.
-//! A port that stands for all others is listed once for each port of the baseline, if there is a baseline.
+//! Many of them never look at the status and take any JSON without rules for the news that there are none, upon which
+//! baselines take what belongs to sandboxes: whatever goes wrong here is said in plain text. Port 0 stands for every
+//! port that is not listed, as over gRPC.
 
 use std::convert::Infallible;
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Query, State},
-    http::header::CONTENT_TYPE,
-    response::IntoResponse,
+    extract::{Query, State, rejection::QueryRejection},
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
 };
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
-use spurline_core::{
-    document::{Document, Id, Kind, Ports},
-    model::{Model, Rule, RuleFilter},
-};
+use spurline_core::model::{Model, Rule, RuleFilter};
 use spurline_route::{Endpoint, PortMatch, RoutingKey, Workload};
 
 use super::Shared;
-use crate::problem::Outcome;
+use crate::problem::Problem;
+
+/// Where it is served.
+pub(super) const PATH: &str = "/api/v1/workloads/routing-rules";
 
 /// Rules that are written in one hold of the model's lock. More than this are sent piece by piece.
 const RULES_AT_A_TIME: usize = 8192;
@@ -78,10 +80,21 @@ enum Piece {
     Over,
 }
 
-pub(super) async fn rules(State(app): State<Shared>, Query(filter): Query<Filter>) -> Outcome {
-    let Some(filter) = filter.read() else {
-        // A key or a name that nothing can have.
-        return Ok(([(CONTENT_TYPE, "application/json")], "{\"routingRules\":[]}").into_response());
+pub(super) async fn rules(
+    State(app): State<Shared>,
+    filter: Result<Query<Filter>, QueryRejection>,
+) -> Response {
+    if !*app.hub.ready().borrow() {
+        let awaited = format!("still loading: {}", app.hub.waiting_for().join(", "));
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "loading", awaited).retry_after_s(1).in_words();
+    }
+    let filter = match filter {
+        Ok(Query(filter)) => filter.read(),
+        Err(rejection) => return rejection.into_response(),
+    };
+    let Some(filter) = filter else {
+        // A key that nothing can have.
+        return ([(CONTENT_TYPE, "application/json")], "{\"routingRules\":[]}").into_response();
     };
     let pieces = stream::unfold((app, filter, Piece::First), |(app, filter, piece)| async move {
         let (mut text, after) = match piece {
@@ -100,7 +113,7 @@ pub(super) async fn rules(State(app): State<Shared>, Query(filter): Query<Filter
         };
         Some((Ok::<Bytes, Infallible>(Bytes::from(text)), (app, filter, next)))
     });
-    Ok(([(CONTENT_TYPE, "application/json")], Body::from_stream(pieces)).into_response())
+    ([(CONTENT_TYPE, "application/json")], Body::from_stream(pieces)).into_response()
 }
 
 // === impl Filter ===
@@ -141,7 +154,7 @@ fn write(
             text.push(',');
         }
         // It is made of strings and numbers, so that it cannot fail.
-        text.push_str(&serde_json::to_string(&json(&rule, model)).unwrap_or_default());
+        text.push_str(&serde_json::to_string(&json(&rule)).unwrap_or_default());
         count += 1;
         if count == RULES_AT_A_TIME {
             return Some((rule.key, rule.workload.clone()));
@@ -150,7 +163,7 @@ fn write(
     None
 }
 
-fn json<'a>(rule: &'a Rule<'a>, model: &Model) -> RuleJson<'a> {
+fn json<'a>(rule: &'a Rule<'a>) -> RuleJson<'a> {
     let workload = rule.workload;
     RuleJson {
         routing_key: rule.key.as_str(),
@@ -160,34 +173,15 @@ fn json<'a>(rule: &'a Rule<'a>, model: &Model) -> RuleJson<'a> {
             name: workload.name(),
         },
         destination_sandbox: SandboxJson { name: rule.sandbox },
-        mappings: mappings(rule.ports, workload, model),
+        mappings: rule.ports.iter().map(|(port, endpoints)| mapping(*port, endpoints)).collect(),
     }
 }
 
-fn mappings(ports: &Ports, workload: &Workload, model: &Model) -> Vec<MappingJson> {
-    let mut listed = Vec::with_capacity(ports.len());
-    let mut others = None;
-    for (port, endpoints) in ports {
-        match port {
-            PortMatch::Port(port) => listed.push(mapping(*port, endpoints)),
-            PortMatch::Any => others = Some(endpoints),
-        }
-    }
-    let Some(others) = others else { return listed };
-    let baseline = model.get(&Id::new(Kind::Workload, workload.as_str()));
-    if let Some(Document::Workload(baseline)) = baseline.map(|record| &record.document) {
-        for (port, _) in &baseline.ports {
-            if let PortMatch::Port(port) = *port
-                && listed.iter().all(|mapping| mapping.workload_port != port)
-            {
-                listed.push(mapping(port, others));
-            }
-        }
-    }
-    listed
-}
-
-fn mapping(workload_port: u16, endpoints: &[Endpoint]) -> MappingJson {
+fn mapping(port: PortMatch, endpoints: &[Endpoint]) -> MappingJson {
+    let workload_port = match port {
+        PortMatch::Port(port) => port,
+        PortMatch::Any => 0,
+    };
     let destinations = endpoints
         .iter()
         .map(|endpoint| LocationJson { host: endpoint.addr.ip().to_string(), port: endpoint.addr.port() })

@@ -129,6 +129,10 @@ impl Answer {
         problem
     }
 
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
     fn ok(self) -> Value {
         assert!(self.status.is_success(), "{self:?}");
         self.json()

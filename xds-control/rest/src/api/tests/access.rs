@@ -21,13 +21,16 @@ fn service() -> Service {
 #[tokio::test]
 async fn nobody_without_a_token_learns_anything() {
     let service = service();
-    for target in
-        ["/v1/sandboxes", "/v1/sandboxes/a", "/v1/status", "/nonsense", "/api/v1/workloads/routing-rules"]
-    {
+    for target in ["/v1/sandboxes", "/v1/sandboxes/a", "/v1/status", "/nonsense"] {
         let answer = service.get(target).await;
         answer.problem(401);
         assert!(answer.headers["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
     }
+    let rules = service.get("/api/v1/workloads/routing-rules").await;
+    assert_eq!(
+        (rules.status.as_u16(), rules.headers["content-type"].to_str().unwrap()),
+        (401, "text/plain; charset=utf-8")
+    );
     for wrong in ["Bearer all-0123456789abcde", "Basic YWxs", "Bearer", "all-0123456789abcdef", "Bearer "] {
         service.send("GET", "/v1/sandboxes", &[("authorization", wrong)], "").await.problem(401);
     }

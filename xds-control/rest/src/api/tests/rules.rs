@@ -10,17 +10,13 @@ async fn rules_have_the_form_that_existing_clients_read() {
     document["spec"]["forks"][0]["ports"] =
         json!({"8080": ["127.0.0.1:9102", "[::1]:9103"], "*": ["127.0.0.1:9104"]});
     service.put("/v1/sandboxes/alice", &document).await.ok();
-    let baseline = json!({
-        "metadata": {"name": "shop/Deployment/cart"}, "spec": {"ports": {"8080": [], "9090": ["127.0.0.1:1"]}}
-    });
-    assert_eq!(service.put("/v1/workloads/shop/Deployment/cart", &baseline).await.status, 201);
     let wanted = json!({"routingRules": [{
         "routingKey": "k",
         "baseline": {"kind": "Deployment", "namespace": "shop", "name": "cart"},
         "destinationSandbox": {"name": "alice"},
         "mappings": [
             {"workloadPort": 8080, "destinations": [{"host": "127.0.0.1", "port": 9102}, {"host": "::1", "port": 9103}]},
-            {"workloadPort": 9090, "destinations": [{"host": "127.0.0.1", "port": 9104}]},
+            {"workloadPort": 0, "destinations": [{"host": "127.0.0.1", "port": 9104}]},
         ],
     }]});
     assert_eq!(service.get(RULES).await.ok(), wanted);
@@ -46,6 +42,20 @@ async fn every_parameter_filters_empty_ones_do_not_and_unknown_ones_are_ignored(
     assert_eq!(found("baselineNamespace=other").await, 0);
     assert_eq!(found("routingKey=no%20key").await, 0);
     assert_eq!(found("someday=maybe").await, 2);
+}
+
+#[tokio::test]
+async fn nothing_that_goes_wrong_can_be_taken_for_the_news_that_there_are_no_rules() {
+    let service = Service::new();
+    service.hub.expect_source("directory");
+    let loading = service.get(RULES).await;
+    assert_eq!((loading.status.as_u16(), loading.text()), (503, "still loading: directory\n"));
+    assert_eq!(loading.headers["retry-after"], "1");
+    service.hub.set_source_ready("directory");
+    assert_eq!(service.get(RULES).await.ok(), json!({"routingRules": []}));
+    let twice = service.get(&format!("{RULES}?routingKey=a&routingKey=b")).await;
+    assert_eq!(twice.status, 400);
+    assert!(serde_json::from_slice::<Value>(&twice.body).is_err(), "{}", twice.text());
 }
 
 #[tokio::test]
