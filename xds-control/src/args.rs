@@ -122,6 +122,13 @@ const SERVE_HELP: &str = concat!(
     "wrong settings.",
 );
 
+const EXAMPLES: &str = "Examples:
+  spurline-control serve --store control.store
+  spurline-control apply -f documents/ --wait
+  spurline-control sandbox list -l team=checkout
+
+Every command has --help.";
+
 const CLIENT_HELP: &str = concat!(
     "Exit codes: 0 done, 1 failed, 2 not every proxy had it in time or it is not in force, 64 wrong arguments. ",
     "Results go to stdout, progress and errors to stderr.",
@@ -130,13 +137,17 @@ const CLIENT_HELP: &str = concat!(
 pub(crate) fn command() -> Command {
     Command::new("spurline-control")
         .about(ABOUT)
+        .after_help(EXAMPLES)
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(serve())
-        .subcommand(noun("sandbox", "Sandboxes").subcommand(heartbeat()))
-        .subcommand(noun("routegroup", "Route groups").subcommand(heartbeat()))
-        .subcommand(noun("workload", "Baseline workloads"))
+        .subcommand(
+            noun("sandbox", "Write, show and delete sandboxes, and wait for proxies to have them")
+                .subcommand(heartbeat()),
+        )
+        .subcommand(noun("routegroup", "The same for route groups").subcommand(heartbeat()))
+        .subcommand(noun("workload", "The same for baselines of workloads"))
         .subcommand(with_server(apply("Create or change the documents of files, of any kind")))
 }
 
@@ -177,8 +188,13 @@ fn noun(name: &'static str, about: &'static str) -> Command {
             .arg(Arg::new("name").value_name("NAME").action(ArgAction::Append).required(true))
             .arg(timeout()),
     ];
+    let examples = format!(
+        "Examples:\n  spurline-control {name} apply -f {name}.yaml --wait\n  spurline-control {name} get NAME -o \
+         json\n  spurline-control {name} delete NAME --ignore-not-found"
+    );
     Command::new(name)
         .about(about)
+        .after_help(examples)
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands(commands.map(with_server))
@@ -220,7 +236,7 @@ fn with_server(command: Command) -> Command {
 }
 
 fn file() -> Arg {
-    let help = "YAML or JSON, several documents allowed; - is stdin";
+    let help = "YAML or JSON, several documents allowed; a directory, or - for stdin; may be repeated";
     Arg::new("file").short('f').long("file").value_name("FILE").action(ArgAction::Append).help(help)
 }
 

@@ -68,19 +68,20 @@ fn apply(api: &Api, kind: Option<Kind>, matches: &ArgMatches) -> Result<(), Fail
 
 fn put(api: &Api, document: &Named, dry: bool) -> Result<(), Failure> {
     let Named { id, .. } = document;
-    let before = match api.get(id)? {
-        found if found.is_success() => Some(found),
-        missing if missing.status == 404 => None,
-        refused => return Err(refused.problem(id)),
-    };
+    let before = api.get(id)?;
+    // Who may write need not be allowed to read.
+    if !before.is_success() && !matches!(before.status, 403 | 404) {
+        return Err(before.problem(id));
+    }
     let after = api.put(id, document.value(), if dry { "?dryRun=true" } else { "" })?;
     if !after.is_success() {
         return Err(after.problem_in(document));
     }
-    let outcome = match before {
-        None => "created",
-        Some(before) if before.is_same_as(&after) => "unchanged",
-        Some(_) => "changed",
+    let outcome = match (before.status, after.status) {
+        (404, _) | (_, 201) => "created",
+        (403, _) => "written",
+        _ if before.is_same_as(&after) => "unchanged",
+        _ => "changed",
     };
     let dry = if dry { " (dry run)" } else { "" };
     say(format_args!("{} {outcome}{dry}", name(id)));

@@ -79,7 +79,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
 
 async fn serve(settings: &Settings, panics: Arc<AtomicU64>) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
-    let tokens = settings.tokens_file.as_deref().map(Tokens::load).transpose()?;
+    let tokens = settings.tokens_file.as_deref().map(Tokens::load).transpose().context("--tokens-file")?;
     let sockets = Sockets::bind(settings)?;
     let mut plain = sockets.counters(panics);
     let (hub, publisher) = Hub::new(settings.debounce);
@@ -185,7 +185,9 @@ impl Sockets {
             listen
                 .iter()
                 .map(|listen| {
-                    let tls = tls.clone().map(Tls::load).transpose()?;
+                    // A socket of the owner's needs no encryption, and the commands use none there.
+                    let tls = tls.clone().filter(|_| !matches!(listen, Listen::Unix(_)));
+                    let tls = tls.map(Tls::load).transpose()?;
                     let secured = if tls.is_some() { "TLS" } else { "clear text" };
                     let server = Server::bind(listen, tls, limits.clone())?;
                     let listen: Listen = server.listen().context("cannot tell the address")?;
@@ -238,7 +240,7 @@ impl Sources {
 
 fn open_store(path: Option<&Path>) -> anyhow::Result<Store> {
     match path {
-        Some(path) => Ok(Store::open(path)?),
+        Some(path) => Store::open(path).context("--store"),
         None => {
             tracing::warn!("Documents written over REST are gone with the process: --store is not set");
             Ok(Store::in_memory())

@@ -160,8 +160,9 @@ impl<'m> Reader<'m> {
         match duration(text).filter(|time| (least..=most).contains(time)) {
             Some(time) => time,
             None => {
+                let least_shown = if least.is_zero() { "0s".to_owned() } else { format!("{least:?}") };
                 let allowed = format!(
-                    "not a time in range; allowed: a number with ms, s, m or h, from {least:?} to {most:?}"
+                    "not a time in range; allowed: a number with ms, s, m or h, from {least_shown} to {most:?}"
                 );
                 self.fault(flag, &allowed);
                 least

@@ -207,6 +207,72 @@ fn apply_tells_what_it_did_and_does_nothing_twice() {
 }
 
 #[test]
+fn a_directory_is_applied_like_its_files_and_stdin_like_a_file() {
+    let (folder, service) = (Folder::new(), Service::start(&[]).ready());
+    let server = service.rest("http");
+    fs::create_dir(folder.path().join("some")).unwrap();
+    folder.write("some/b.yaml", &sandbox("bob", "b", 2));
+    folder.write("some/a.yaml", &sandbox("alice", "a", 1));
+    folder.write("some/notes.txt", "none of ours");
+    let some = folder.path().join("some").display().to_string();
+    let more = folder.write("more.yaml", &sandbox("carol", "c", 3));
+    let (code, stdout, stderr) = ask(&server, &["apply", "-f", &some, "-f", &more]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(stdout, "sandbox/alice created\nsandbox/bob created\nsandbox/carol created\n");
+    fs::create_dir(folder.path().join("none")).unwrap();
+    let (code, _, stderr) = ask(&server, &["apply", "-f", &folder.path().join("none").display().to_string()]);
+    assert!(code == 1 && stderr.contains("allowed: .yaml"), "{stderr}");
+    let mut child = control()
+        .args(["apply", "-f", "-", "--server", &server])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(sandbox("dave", "d", 4).as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "sandbox/dave created\n");
+}
+
+#[test]
+fn whom_nobody_listens_to_any_more_ends_without_a_panic() {
+    let (folder, service) = (Folder::new(), Service::start(&[]).ready());
+    let server = service.rest("http");
+    let many: Vec<String> = (0..300).map(|n| sandbox(&format!("s{n}"), &format!("k{n}"), 1)).collect();
+    let file = folder.write("many.yaml", &many.join("---\n"));
+    assert_eq!(ask(&server, &["apply", "-f", &file]).0, 0);
+    for arguments in [&["sandbox", "list", "-o", "json"][..], &["--help"], &["sandbox", "list", "--help"]] {
+        let mut command = control();
+        command.args(arguments).env("SPURLINE_CONTROL_SERVER", &server);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.code() == Some(0) && output.stderr.is_empty(), "{arguments:?}: {output:?}");
+    }
+}
+
+#[test]
+fn what_cannot_start_says_which_setting_is_wrong_once() {
+    let folder = Folder::new();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    fs::create_dir(folder.path().join("folder")).unwrap();
+    let half = folder.write("half.json", "{\"tokens\": [");
+    for (flag, value, wanted) in [
+        ("--store", file("missing/control.store"), "the folder does not exist"),
+        ("--store", file("folder"), "Is a directory"),
+        ("--store", folder.write("text.store", "no store"), "move it away to start empty"),
+        ("--tokens-file", file("missing.json"), "No such file"),
+        ("--tokens-file", half, "EOF while parsing"),
+    ] {
+        let ports = ["--grpc-listen=127.0.0.1:0", "--rest-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"];
+        let output = run(&[&["serve", flag, &value, "--log-level=off"], &ports[..]].concat());
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.starts_with(&format!("spurline-control: {flag}: {value}")), "{stderr}");
+        assert_eq!(stderr.matches(wanted).count(), 1, "{stderr}");
+    }
+}
+
+#[test]
 fn faults_name_the_line_and_what_is_allowed() {
     let (folder, service) = (Folder::new(), Service::start(&[]).ready());
     let server = service.rest("http");
@@ -223,7 +289,7 @@ fn faults_name_the_line_and_what_is_allowed() {
     for (text, line, part) in [
         ("kind: [\n", 1, ""),
         ("kind: Workload\nmetadata: { name: a/B/c }\n", 1, "allowed: Sandbox"),
-        ("kind: Sandbox\nmetadata: {}\n", 2, "no metadata.name"),
+        ("kind: Sandbox\nmetadata: {}\n", 2, "/metadata/name: is missing; allowed: "),
     ] {
         let file = folder.write("b.yaml", text);
         let (code, stdout, stderr) = ask(&server, &["sandbox", "apply", "-f", &file]);
@@ -320,7 +386,28 @@ fn rest_over_tls_wants_the_right_authority_and_a_token() {
         let (code, _, stderr) = list(more);
         assert!(code == 1 && stderr.contains("401"), "{stderr}");
     }
+    let plain = server.replace("https", "http");
+    let (code, _, stderr) = ask(&plain, &["sandbox", "list"]);
+    assert!(code == 1 && stderr.contains("does it want https?"), "{stderr}");
     assert!(!service.log().contains("correct-horse"));
+}
+
+#[test]
+fn a_token_that_may_only_write_is_enough_to_apply() {
+    let folder = Folder::new();
+    let token = "correct-horse-battery-staple-and-more";
+    let tokens =
+        format!(r#"{{"tokens": [{{"name": "ci", "token": "{token}", "scopes": ["write:sandbox/ci-"]}}]}}"#);
+    let service =
+        Service::start(&[&format!("--tokens-file={}", folder.write("tokens.json", &tokens))]).ready();
+    let (server, token) = (service.rest("http"), folder.write("token", token));
+    let file = folder.write("a.yaml", &sandbox("ci-1", "a", 1));
+    let apply = || ask(&server, &["sandbox", "apply", "-f", &file, "--token-file", &token]);
+    assert_eq!(apply().1, "sandbox/ci-1 created\n");
+    assert_eq!(apply().1, "sandbox/ci-1 written\n", "whether it changed is not for this token to see");
+    let file = folder.write("b.yaml", &sandbox("alice", "a", 1));
+    let (code, _, stderr) = ask(&server, &["sandbox", "apply", "-f", &file, "--token-file", &token]);
+    assert!(code == 1 && stderr.contains("write:sandbox/"), "{stderr}");
 }
 
 #[test]
@@ -357,6 +444,21 @@ fn commands_work_over_a_unix_socket() {
     assert_eq!(service.ended().code(), Some(0));
     let (code, _, stderr) = ask(&server, &["sandbox", "list"]);
     assert!(code == 1 && stderr.contains(&server), "{stderr}");
+}
+
+#[test]
+fn a_unix_socket_beside_tls_is_in_clear_text() {
+    let (folder, ours) = (Folder::new(), authority());
+    let (cert, key) = issue(&ours, SanType::IpAddress("127.0.0.1".parse().unwrap()));
+    let server = format!("unix:{}", folder.path().join("s.sock").display());
+    let _service = Service::start(&[
+        &format!("--rest-listen={server}"),
+        &format!("--rest-cert-file={}", folder.write("tls.crt", &cert)),
+        &format!("--rest-key-file={}", folder.write("tls.key", &key)),
+    ])
+    .ready();
+    let (code, _, stderr) = ask(&server, &["sandbox", "list"]);
+    assert_eq!(code, 0, "{stderr}");
 }
 
 #[test]

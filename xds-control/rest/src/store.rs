@@ -78,8 +78,8 @@ pub enum StoreError {
     )]
     Replaced { path: String },
     /// No space, no quota, or the file may not grow.
-    #[error("{path}: no space left: {source}")]
-    Full { path: String, source: io::Error },
+    #[error("{path}: no space left: {error}")]
+    Full { path: String, error: io::Error },
     /// Any other failure to read or write.
     #[error("{path}: {what}")]
     Io { path: String, what: String },

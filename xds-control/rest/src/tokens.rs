@@ -21,11 +21,11 @@ pub struct Tokens(Arc<[Arc<Token>]>);
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
     /// It cannot be read.
-    #[error("{path}: {source}")]
-    Unreadable { path: String, source: std::io::Error },
+    #[error("{path}: {error}")]
+    Unreadable { path: String, error: std::io::Error },
     /// It is no JSON.
-    #[error("{path}: no JSON: {source}")]
-    NoJson { path: String, source: serde_json::Error },
+    #[error("{path}: is not JSON: {error}; allowed: {{\"tokens\": [...]}}")]
+    NoJson { path: String, error: serde_json::Error },
     /// It says something that is not allowed. No token is quoted.
     #[error("{path}: {}", list(faults))]
     Faults { path: String, faults: Vec<Fault> },
@@ -58,9 +58,9 @@ impl Tokens {
     /// When the file cannot be read or breaks that form, with everything that is wrong at once.
     pub fn load(path: &Path) -> Result<Self, TokensError> {
         let shown = || path.display().to_string();
-        let text = fs::read(path).map_err(|source| TokensError::Unreadable { path: shown(), source })?;
+        let text = fs::read(path).map_err(|error| TokensError::Unreadable { path: shown(), error })?;
         let value =
-            serde_json::from_slice(&text).map_err(|source| TokensError::NoJson { path: shown(), source })?;
+            serde_json::from_slice(&text).map_err(|error| TokensError::NoJson { path: shown(), error })?;
         let tokens = read::tokens(&value).map_err(|faults| TokensError::Faults { path: shown(), faults })?;
         Ok(Self(tokens.into_iter().map(Arc::new).collect()))
     }

@@ -104,6 +104,11 @@ impl Files {
         Ok(Self(files))
     }
 
+    /// Their paths, in order.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.0.keys().map(PathBuf::as_path)
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

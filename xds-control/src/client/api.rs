@@ -113,7 +113,13 @@ impl Api {
     }
 
     fn answer(&self, called: Result<Response<Body>, ureq::Error>) -> Result<Answer, Failure> {
-        let failed = |error| Failure::failed(format_args!("{}: {error}", self.server));
+        let failed = |error| match error {
+            ureq::Error::Io(error) => Failure::failed(format_args!("{}: {error}", self.server)),
+            ureq::Error::Protocol(error) => {
+                Failure::failed(format_args!("{}: no HTTP: {error}; does it want https?", self.server))
+            }
+            error => Failure::failed(format_args!("{}: {error}", self.server)),
+        };
         let mut response = called.map_err(failed)?;
         let etag = response.headers().get(ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
         let text =

@@ -3,15 +3,22 @@
 use std::{
     fs,
     io::{self, Read as _},
+    path::Path,
     sync::Arc,
 };
 
 use clap::ArgMatches;
 use serde_json::Value;
 use spurline_core::document::{Id, Kind};
-use spurline_source::text::{self, Text};
+use spurline_source::{
+    Files,
+    text::{self, Text},
+};
 
 use crate::outcome::Failure;
+
+/// The name of stdin, as an argument and in faults.
+const STDIN: &str = "-";
 
 /// A document with its kind and name, and where it stands.
 pub(super) struct Named {
@@ -26,16 +33,15 @@ pub(super) struct Named {
 /// Everything that is wrong with the form of all files.
 pub(super) fn read(matches: &ArgMatches, kind: Option<Kind>) -> Result<Vec<Named>, Failure> {
     let (mut found, mut faults) = (Vec::new(), Vec::new());
-    for file in matches.get_many::<String>("file").unwrap_or_default() {
-        let file: Arc<str> = if file == "-" { "stdin".into() } else { file.as_str().into() };
-        let contents = match &*file {
-            "stdin" => {
-                let mut contents = Vec::new();
-                io::stdin().read_to_end(&mut contents).map(|_| contents)
-            }
-            path => fs::read(path),
-        };
-        let contents = match contents {
+    let mut files = Vec::new();
+    for named in matches.get_many::<String>("file").unwrap_or_default() {
+        match files_of(named) {
+            Ok(more) => files.extend(more),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    for file in files {
+        let contents = match contents(&file) {
             Ok(contents) => contents,
             Err(error) => {
                 faults.push(format!("{file}: {error}"));
@@ -55,6 +61,28 @@ pub(super) fn read(matches: &ArgMatches, kind: Option<Kind>) -> Result<Vec<Named
         }
     }
     if faults.is_empty() { Ok(found) } else { Err(Failure::failed(faults.join("\n"))) }
+}
+
+/// What a `--file` stands for: a file, stdin, or the files of a directory that the service would follow, too.
+fn files_of(named: &str) -> Result<Vec<Arc<str>>, String> {
+    let path = Path::new(named);
+    if named == STDIN || !path.is_dir() {
+        return Ok(vec![named.into()]);
+    }
+    let files = Files::look(path).map_err(|error| error.to_string())?;
+    let found: Vec<Arc<str>> = files.paths().map(|path| path.to_string_lossy().into()).collect();
+    match found.is_empty() {
+        true => Err(format!("{named}: no files in it; allowed: .yaml, .yml and .json")),
+        false => Ok(found),
+    }
+}
+
+fn contents(file: &str) -> io::Result<Vec<u8>> {
+    if file != STDIN {
+        return fs::read(file);
+    }
+    let mut contents = Vec::new();
+    io::stdin().read_to_end(&mut contents).map(|_| contents)
 }
 
 // === impl Named ===

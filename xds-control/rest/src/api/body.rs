@@ -97,7 +97,7 @@ async fn read_bytes<'a>(
 }
 
 fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let unsupported = |detail: &str| {
+    let unsupported = |detail: String| {
         let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail);
         Err(problem.header(ACCEPT, HeaderValue::from_static("application/json")))
     };
@@ -105,7 +105,7 @@ fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
         .get(CONTENT_ENCODING)
         .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
     {
-        return unsupported("documents are sent without a content coding");
+        return unsupported("the body has a content coding; allowed: none".to_owned());
     }
     let value = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
     let essence = value.map(|value| value.split(';').next().unwrap_or_default().trim());
@@ -113,6 +113,8 @@ fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
     match essence {
         None => Ok(()),
         Some(essence) if essence.eq_ignore_ascii_case("application/json") => Ok(()),
-        Some(_) => unsupported("documents are sent as application/json"),
+        Some(essence) => {
+            unsupported(format!("the content type is {:?}; allowed: application/json", clipped(essence)))
+        }
     }
 }

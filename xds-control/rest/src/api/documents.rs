@@ -265,7 +265,10 @@ fn refused(app: &App, id: &Id, refusal: Refusal) -> Problem {
 
 fn failed_condition(id: &Id, current: Option<u64>) -> Problem {
     let (detail, etag) = match current {
-        Some(version) => (format!("{id} is there in another version, see ETag"), Some(query::etag(version))),
+        Some(version) => {
+            let detail = format!("{id} exists in a version that the condition rules out; ETag has it");
+            (detail, Some(query::etag(version)))
+        }
         None => (format!("there is no {id}"), None),
     };
     let problem = Problem::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", detail);

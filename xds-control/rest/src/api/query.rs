@@ -178,7 +178,8 @@ enum Weak {
 fn tags(headers: &HeaderMap, name: &HeaderName, weak: Weak) -> Result<Option<Tags>, Problem> {
     let mut found: Option<Vec<u64>> = None;
     let mut count = 0;
-    let fault = |what: &str| Problem::parameter(name.as_str(), what, r#"* or at most 64 entity tags, "…""#);
+    let fault =
+        |what: &str| Problem::parameter(name.as_str(), what, "* or at most 64 entity tags, quotes included");
     for value in headers.get_all(name) {
         let text = value.to_str().map_err(|_| fault("not readable"))?.trim();
         if text == "*" {

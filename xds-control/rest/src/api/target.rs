@@ -46,9 +46,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Collection(kind) = Collection::from_request_parts(parts, state).await?;
-        let params = RawPathParams::from_request_parts(parts, state)
-            .await
-            .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "invalid-path", error.body_text()))?;
+        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|error| {
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "invalid-path",
+                format!("{}; allowed: UTF-8", error.body_text()),
+            )
+        })?;
         let name: Vec<&str> = params.iter().map(|(_, value)| value).collect();
         Ok(Self(Id::new(kind, name.join("/"))))
     }

@@ -79,7 +79,9 @@ impl Service {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        self.call(request.body(Body::from(body.to_owned())).unwrap()).await
+        let answer = self.call(request.body(Body::from(body.to_owned())).unwrap()).await;
+        openapi::check(method, target, &answer);
+        answer
     }
 
     async fn get(&self, target: &str) -> Answer {

@@ -14,6 +14,9 @@ use super::StoreError;
 /// What the database may hold of the file in memory. Everything is read once at the start and then only written.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
 
+/// A folder that was mistyped or is not mounted would be made on the wrong disk.
+const NO_FOLDER: &str = "the folder does not exist, and is not made";
+
 /// How a database file is opened; tests put a failing disk in between.
 pub(super) struct Opener(Box<dyn Fn(fs::File) -> Result<Database, DatabaseError> + Send>);
 
@@ -59,7 +62,10 @@ impl Opener {
             .truncate(true)
             .mode(0o600)
             .open(&unfinished)
-            .map_err(|error| failed(&unfinished, error))?;
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => failed(path, io::Error::other(NO_FOLDER)),
+                _ => failed(&unfinished, error),
+            })?;
         fenced(&unfinished, || {
             let database = (self.0)(file).map_err(|error| unopened(&unfinished, error))?;
             init(&database).map_err(|error| refused(&unfinished, error))
@@ -121,7 +127,7 @@ pub(super) fn failed(path: &Path, error: io::Error) -> StoreError {
     let path = path.display().to_string();
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            StoreError::Full { path, source: error }
+            StoreError::Full { path, error }
         }
         _ => StoreError::Io { path, what: error.to_string() },
     }

@@ -94,6 +94,10 @@ impl Task {
         self.health.set_durable(store.path().is_some());
         self.sequence = store.sequence();
         self.feed = Arc::new(Feed::new(now_unix_ms, self.sequence));
+        if let Some(path) = store.path() {
+            let documents = self.index.read(Entries::len);
+            tracing::info!(path = %path.display(), documents, "Store loaded");
+        }
         self.sweep(store);
         self.count();
         Ok(())
@@ -252,14 +256,21 @@ impl Task {
             return;
         }
         let mut batch = Batch::default();
-        for id in over {
-            tracing::info!(kind = %id.kind, name = %id.name, "Document ended by its time to live");
-            let Some(meta) = self.index.read(|entries| entries.get(&id).copied()) else { continue };
-            let judged = Judged::over(&self.hub, id, meta);
+        for id in &over {
+            let Some(meta) = self.index.read(|entries| entries.get(id).copied()) else { continue };
+            let judged = Judged::over(&self.hub, id.clone(), meta);
             self.push(&mut batch, judged, None);
         }
-        self.metrics.ended(batch.len());
+        let count = batch.len();
         self.finish(store, batch);
+        if self.failed.is_some() {
+            // They are there still, and tried again with the store.
+            return;
+        }
+        self.metrics.ended(count);
+        for id in over {
+            tracing::info!(kind = %id.kind, name = %id.name, "Document ended by its time to live");
+        }
     }
 
     /// Tells watchers of documents that changed in files.

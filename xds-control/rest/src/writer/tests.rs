@@ -52,6 +52,16 @@ impl Run {
             model.list(Kind::Sandbox).map(|record| record.document.id().name.to_string()).collect()
         })
     }
+
+    async fn until_empty(&self) {
+        for _ in 0..500 {
+            if self.names().is_empty() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("{:?} never ended", self.names());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,13 +123,44 @@ async fn what_ended_while_the_service_was_away_is_gone_and_idle_ones_get_time() 
     let run = Run::start(&path, later);
     assert_eq!(run.names(), ["idle"], "nobody could say that it was in use");
     run.clock.store(later + index::RESTART_GRACE_MS, Ordering::Relaxed);
-    for _ in 0..500 {
-        if run.names().is_empty() {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    run.until_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_ends_nothing_and_one_that_is_set_on_ends_what_is_due() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = Run::start(&folder.path().join("store.redb"), START_MS);
+    for (name, ttl) in [("after", json!({"after": "1h"})), ("idle", json!({"idle": "2h"}))] {
+        let json = json!({"metadata": {"name": name}, "spec": {"ttl": ttl, "forks": []}});
+        run.put_json(&json).await.unwrap();
     }
-    panic!("the idle one never ended");
+    const HOUR_MS: u64 = 60 * 60 * 1000;
+    run.clock.store(START_MS - 24 * HOUR_MS, Ordering::Relaxed);
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    assert_eq!(run.names(), ["after", "idle"]);
+    let work = Work::Heartbeat { id: Id::new(Kind::Sandbox, "idle") };
+    let beaten = run.writer.handle().write(work, Mode::Commit).await.unwrap();
+    assert!(beaten.meta.ends_unix_ms().unwrap() >= START_MS - 22 * HOUR_MS);
+    run.clock.store(START_MS + HOUR_MS, Ordering::Relaxed);
+    run.until_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_over_stays_until_the_store_takes_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    let run = Run::start(&path, START_MS);
+    let json = json!({"metadata": {"name": "brief"}, "spec": {"ttl": {"after": "1h"}, "forks": []}});
+    run.put_json(&json).await.unwrap();
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::rename(&path, &elsewhere).unwrap();
+    run.clock.store(START_MS + 2 * 60 * 60 * 1000, Ordering::Relaxed);
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    assert_eq!(run.names(), ["brief"], "here and on the disk are the same");
+    assert_eq!(run.writer.handle().health.json()["writable"], false);
+    std::fs::rename(&elsewhere, &path).unwrap();
+    run.clock.fetch_add(1_000, Ordering::Relaxed);
+    run.until_empty().await;
 }
 
 #[tokio::test]
