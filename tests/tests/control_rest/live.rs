@@ -191,6 +191,26 @@ fn a_sandbox_ends_at_its_time_and_a_heartbeat_keeps_an_idle_one() {
 }
 
 #[test]
+fn what_ends_by_itself_is_forgotten_by_every_proxy() {
+    let control = TestControl::start();
+    let rest = control.rest();
+    let [baseline, fork] = ["baseline", "fork"].map(Recorder::start);
+    let proxies = [proxy(&control, &baseline), proxy(&control, &baseline)];
+    for ttl in [json!({ "after": "2s" }), json!({ "idle": "2s" })] {
+        let document = Document::sandbox("brief").key("brief").fork(CART, "fork", &[fork.address()]);
+        let answer = rest.put_programmed(&document.spec("ttl", ttl.clone()));
+        assert_eq!(answer["status"]["programmed"]["acknowledged"], 2, "{ttl}: {answer}");
+        for proxy in &proxies {
+            assert_eq!(by(proxy, "brief"), "fork", "{ttl}");
+        }
+        eventually("it ends", || rest.sandboxes().is_empty().then_some(()));
+        for proxy in &proxies {
+            eventually("the proxy has forgotten it", || (by(proxy, "brief") == "baseline").then_some(()));
+        }
+    }
+}
+
+#[test]
 fn a_lifetime_goes_on_while_the_service_is_away() {
     let control = TestControl::start();
     control.rest().put(&cart("brief").spec("ttl", json!({ "after": "1s" })));
