@@ -160,7 +160,7 @@ impl Engine {
                             Err(_) => break,
                         }
                     }
-                    self.receive(&responses);
+                    self.receive(responses);
                 }
                 Some(Event::Opened(requests)) => self.open(requests),
                 Some(Event::Connected(server)) => self.connected(&server),
@@ -210,7 +210,7 @@ impl Engine {
     }
 
     /// Puts what is good of some responses in force, then answers them.
-    fn receive(&mut self, responses: &[Box<DeltaDiscoveryResponse>]) {
+    fn receive(&mut self, responses: Vec<Box<DeltaDiscoveryResponse>>) {
         let started = Instant::now();
         let now = now_unix_s();
         let bytes: usize = responses.iter().map(|response| response.encoded_len()).sum();
@@ -221,7 +221,7 @@ impl Engine {
         let mut answers = Vec::new();
         let mut violation = None;
         for response in responses {
-            match self.session.receive(response, &mut batch) {
+            match self.session.receive(*response, &mut batch) {
                 Ok(answer) => answers.push(answer),
                 Err(violated) => {
                     violation = Some(violated);

@@ -5,7 +5,7 @@
 //! its nonce once its resources count; a rejected resource is not recorded, so that the server offers it again on the
 //! next stream; nonces die with their stream, and are not compared, for a client has nothing to compare them with.
 
-use foldhash::{HashMap, HashSet};
+use foldhash::HashSet;
 use prost::Message;
 use spurline_api::{
     REJECTIONS_TYPE_URL,
@@ -108,13 +108,14 @@ impl Session {
         self.types.iter_mut().map(open).collect()
     }
 
-    /// Takes what is good of a response.
+    /// Takes what is good of a response. Each resource is freed as soon as it is taken: what is kept of it fills the
+    /// room that it leaves.
     ///
     /// # Errors
     /// When the stream is to be ended.
     pub fn receive(
         &mut self,
-        response: &DeltaDiscoveryResponse,
+        mut response: DeltaDiscoveryResponse,
         batch: &mut Batch<'_>,
     ) -> Result<Answer, Violation> {
         match response.nonce.len() {
@@ -125,16 +126,16 @@ impl Session {
         let ty = ResourceType::from_type_url(&response.type_url);
         let subscribed = self.types.iter_mut().find(|subscription| Some(subscription.ty) == ty);
         let Some(subscription) = subscribed else {
-            return Ok(refusal(response, "no resources of this type are subscribed to"));
+            return Ok(refusal(&response, "no resources of this type are subscribed to"));
         };
-        let rejected = subscription.take(response, batch);
+        let rejected = subscription.take(&mut response, batch);
         if !response.system_version_info.is_empty() {
             subscription.complete = true;
             for gone in subscription.unconfirmed.take().into_iter().flatten() {
                 batch.remove(subscription.ty, &gone);
             }
         }
-        Ok(answer(response, rejected))
+        Ok(answer(&response, rejected))
     }
 
     /// Whether the server has said all there is of every type, on this stream.
@@ -152,31 +153,34 @@ impl Session {
 // === impl Subscription ===
 
 impl Subscription {
-    /// Takes resources and removals; returns what was wrong.
-    fn take(&mut self, response: &DeltaDiscoveryResponse, batch: &mut Batch<'_>) -> Vec<(String, Fault)> {
-        let names = response.resources.iter().map(|resource| &resource.name);
-        let mut times: HashMap<&str, usize> = HashMap::default();
-        for name in names.chain(&response.removed_resources) {
-            *times.entry(name).or_default() += 1;
-        }
-        let is_unique = |name: &str| times.get(name) == Some(&1);
+    /// Takes resources and removals out of a response; returns what was wrong.
+    fn take(&mut self, response: &mut DeltaDiscoveryResponse, batch: &mut Batch<'_>) -> Vec<(String, Fault)> {
+        let repeated = repeated(response);
         let mut rejected = Vec::new();
-        for resource in &response.resources {
+        for resource in response.resources.drain(..) {
             let name = resource.name.as_str();
             if let Some(unconfirmed) = &mut self.unconfirmed {
                 // It exists, wrong or not.
                 unconfirmed.remove(name);
             }
-            let taken = if is_unique(name) { batch.put(self.ty, resource) } else { Err(Fault::Twice) };
+            let taken =
+                if repeated.contains(name) { Err(Fault::Twice) } else { batch.put(self.ty, &resource) };
             if let Err(fault) = taken {
                 rejected.push((clip(name).to_owned(), fault));
             }
         }
-        for name in response.removed_resources.iter().filter(|name| is_unique(name)) {
-            batch.remove(self.ty, name);
+        for name in response.removed_resources.drain(..).filter(|name| !repeated.contains(name)) {
+            batch.remove(self.ty, &name);
         }
         rejected
     }
+}
+
+/// The names that a response names more than once.
+fn repeated(response: &DeltaDiscoveryResponse) -> HashSet<String> {
+    let named = response.resources.iter().map(|resource| &resource.name);
+    let mut seen: HashSet<&str> = HashSet::default();
+    named.chain(&response.removed_resources).filter(|name| !seen.insert(name)).cloned().collect()
 }
 
 fn wire_node(node: &Node) -> WireNode {

@@ -115,7 +115,7 @@ impl Client {
 
     fn receive(&mut self, response: &DeltaDiscoveryResponse) {
         let mut batch = self.mirror.batch(NOW);
-        let answer = self.session.receive(response, &mut batch).unwrap();
+        let answer = self.session.receive(response.clone(), &mut batch).unwrap();
         batch.finish();
         assert_eq!(answer.request.response_nonce, response.nonce);
         let wrong = response.resources.iter().filter(|resource| resource.version == "wrong").count();

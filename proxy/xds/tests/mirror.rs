@@ -39,7 +39,7 @@ impl Case {
         let mut response = response(ResourceType::Override, "1", resources);
         response.removed_resources = removed.iter().map(|name| format!("{CART}/{name}")).collect();
         let mut batch = self.mirror.batch(NOW);
-        let answer = self.session.receive(&response, &mut batch).unwrap();
+        let answer = self.session.receive(response, &mut batch).unwrap();
         batch.finish();
         assert_eq!(answer.request.error_detail.is_some(), !answer.rejected.is_empty());
         answer.rejected
@@ -219,9 +219,12 @@ fn every_rejected_resource_stands_in_the_details() {
     let wrong = wire::Override { fork: String::new(), ..good() };
     let response = response(ResourceType::Override, "7", vec![named(&format!("{CART}/a"), &wrong)]);
     let mut batch = case.mirror.batch(NOW);
-    let request = case.session.receive(&response, &mut batch).unwrap().request;
+    let request = case.session.receive(response, &mut batch).unwrap().request;
     batch.finish();
-    assert_eq!((request.response_nonce.as_str(), request.type_url), ("7", response.type_url.clone()));
+    assert_eq!(
+        (request.response_nonce.as_str(), request.type_url.as_str()),
+        ("7", ResourceType::Override.type_url())
+    );
     let status = request.error_detail.unwrap();
     assert!(status.message.starts_with("shop/Deployment/cart/a: fork is not"), "{}", status.message);
     assert_eq!(status.details[0].type_url, REJECTIONS_TYPE_URL);
@@ -233,7 +236,7 @@ fn every_rejected_resource_stands_in_the_details() {
 fn a_response_that_cannot_be_answered_ends_the_stream_and_one_of_another_type_does_not() {
     let mut case = Case::new();
     let mut batch = case.mirror.batch(NOW);
-    let mut receive = |response| case.session.receive(&response, &mut batch);
+    let mut receive = |response| case.session.receive(response, &mut batch);
     let of = |nonce: &str| response(ResourceType::Override, nonce, vec![rule("a", 1, None)]);
     assert_eq!(receive(of("")).unwrap_err(), Violation::NoNonce);
     assert_eq!(receive(of(&"n".repeat(2000))).unwrap_err(), Violation::LongNonce);
