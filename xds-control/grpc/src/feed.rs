@@ -3,12 +3,13 @@
 //! A feed is a place in the catalog's history, not a queue: whoever does not read for an hour asks once for what
 //! happened since. It knows nothing of the names it has told.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod known;
+
+use std::sync::Arc;
 
 use spurline_core::catalog::{Catalog, Entry, Pattern, ResourceType, Revision, Truncated};
 
-/// Name to version of what a client says it has, each removed when it has been compared.
-pub(crate) type Known = BTreeMap<String, String>;
+pub(crate) use known::Known;
 
 /// Takes what a feed tells.
 pub(crate) trait Sink {
@@ -21,6 +22,8 @@ pub(crate) trait Sink {
 #[derive(Debug)]
 pub(crate) struct Feed {
     phase: Phase,
+    /// Removals up to here were told ahead of the rest. `None`: what the client came with has not been looked through.
+    ahead: Option<Revision>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,12 +41,12 @@ impl Feed {
     /// Begins with everything. Removals after `since` are told, also of what was never told; it lies before or at the
     /// catalog's revision.
     pub(crate) fn listing(since: Revision) -> Self {
-        Self { phase: Phase::Listing { since, after: None } }
+        Self { phase: Phase::Listing { since, after: None }, ahead: None }
     }
 
     /// Goes on after `since`.
     pub(crate) fn changes(since: Revision) -> Self {
-        Self { phase: Phase::Changes { since } }
+        Self { phase: Phase::Changes { since }, ahead: None }
     }
 
     /// Where it stands, or would start again without losing anything.
@@ -56,6 +59,33 @@ impl Feed {
     /// Whether everything was told once and only changes are left.
     pub(crate) fn is_listed(&self) -> bool {
         matches!(self.phase, Phase::Changes { .. })
+    }
+
+    /// Tells `sink` what is gone, ahead of all else and once, as much as there is room for. True when nothing is left.
+    ///
+    /// # Errors
+    /// When the log does not reach back: what went meanwhile cannot be told.
+    pub(crate) fn fill_removals(
+        &mut self,
+        (catalog, ty): (&Catalog, ResourceType),
+        pattern: &Pattern,
+        known: &mut Known,
+        sink: &mut impl Sink,
+    ) -> Result<bool, Truncated> {
+        if self.ahead.is_none() && !known.tell_gone((catalog, ty), pattern, sink) {
+            return Ok(false);
+        }
+        let mut since = self.since().max(self.ahead.unwrap_or_default());
+        while sink.room() > 0 {
+            let changes = catalog.changes(ty, pattern, since, sink.room())?;
+            changes.removed.iter().for_each(|name| sink.removed(name));
+            since = changes.upto;
+            self.ahead = Some(since);
+            if changes.complete {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Tells `sink` as much as there is room for. True when nothing is left.
@@ -85,7 +115,8 @@ impl Feed {
                     }
                 }
                 Phase::Sweeping { since } => {
-                    if !sweep((catalog, ty, pattern), known, sink) {
+                    // One that exists was created while the listing went on, and comes with the changes.
+                    if !known.tell_gone((catalog, ty), pattern, sink) {
                         return Ok(false);
                     }
                     Phase::Changes { since: *since }
@@ -93,13 +124,29 @@ impl Feed {
                 Phase::Changes { since } => {
                     let changes = catalog.changes(ty, pattern, *since, sink.room())?;
                     changes.changed.iter().for_each(|entry| sink.changed(entry));
-                    changes.removed.iter().for_each(|name| sink.removed(name));
+                    let ahead = self.ahead.filter(|ahead| ahead > since);
+                    for name in &changes.removed {
+                        if !is_told((catalog, ty), name, ahead)? {
+                            sink.removed(name);
+                        }
+                    }
                     *since = changes.upto;
                     return Ok(changes.complete);
                 }
             };
         }
     }
+}
+
+/// Whether the removal of a name that is gone was told ahead.
+fn is_told(
+    (catalog, ty): (&Catalog, ResourceType),
+    name: &Arc<str>,
+    ahead: Option<Revision>,
+) -> Result<bool, Truncated> {
+    let Some(ahead) = ahead else { return Ok(false) };
+    let since = catalog.changes(ty, &Pattern::Exact(Arc::clone(name)), ahead, 0)?;
+    Ok(since.removed.is_empty())
 }
 
 /// The name it stopped at because the sink is full.
@@ -110,9 +157,7 @@ fn list(
     sink: &mut impl Sink,
 ) -> Option<Box<str>> {
     for entry in catalog.list(ty, pattern, after) {
-        let same =
-            !known.is_empty() && known.remove(entry.name()).is_some_and(|version| version == entry.version());
-        if same || entry.revision() > since {
+        if known.compare(entry) || entry.revision() > since {
             continue;
         }
         sink.changed(entry);
@@ -121,23 +166,4 @@ fn list(
         }
     }
     None
-}
-
-/// False when the sink is full.
-fn sweep(
-    (catalog, ty, pattern): (&Catalog, ResourceType, &Pattern),
-    known: &mut Known,
-    sink: &mut impl Sink,
-) -> bool {
-    let gone = known.extract_if(.., |name, _| pattern.matches(name));
-    for (name, _) in gone {
-        // One that exists was created while the listing went on, and comes with the changes.
-        if catalog.get(ty, &name).is_none() {
-            sink.removed(&Arc::from(name));
-            if sink.room() == 0 {
-                return false;
-            }
-        }
-    }
-    true
 }

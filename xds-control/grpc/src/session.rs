@@ -9,8 +9,10 @@
 
 mod lane;
 mod response;
+mod subscription;
 
 use std::{
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,10 +30,14 @@ use spurline_hub::Rejection;
 pub(crate) use response::Response;
 
 use crate::feed::Known;
-use lane::{Lane, Polled, Verdict};
+use lane::{Lane, Polled, Removals, Turn, Verdict};
 
 /// Rejections by name that are told apart; a response with more counts as rejected as a whole.
 const REJECTIONS_MAX: usize = 256;
+
+/// A client that comes back with overrides is told of none before it has asked for key owners, which it does at once
+/// if at all, or before this has passed.
+const KEY_OWNERS_WAIT: Duration = Duration::from_secs(1);
 
 /// What bounds a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +84,10 @@ pub(crate) struct Session {
     is_first: bool,
     wildcard: LegacyWildcard,
     effects: Vec<Effect>,
+    /// Responses that were made together, in their order; at most one of each type.
+    made: VecDeque<Response>,
+    /// Until when overrides wait for key owners to be asked for.
+    key_owners_by: Option<Instant>,
 }
 
 /// Whether a first request without names asks for everything. gRPC clients never mean that.
@@ -96,6 +106,8 @@ impl Session {
             is_first: true,
             wildcard: LegacyWildcard::On,
             effects: Vec::new(),
+            made: VecDeque::new(),
+            key_owners_by: None,
         }
     }
 
@@ -143,7 +155,11 @@ impl Session {
         }
         if is_first {
             // What the client has counts here and nowhere else.
-            self.lane(ty).begin(Known::from_iter(request.initial_resource_versions));
+            let known = Known::from(request.initial_resource_versions);
+            if ty == ResourceType::Override && !known.is_empty() {
+                self.key_owners_by = Some(now + KEY_OWNERS_WAIT);
+            }
+            self.lane(ty).begin(known);
         }
         Ok(())
     }
@@ -190,38 +206,86 @@ impl Session {
     /// # Errors
     /// When it cannot be said any more what went. The stream has to end; the client resumes with what it has.
     pub(crate) fn poll(&mut self, catalog: &Catalog, now: Instant) -> Result<Option<Response>, Truncated> {
-        for ty in ResourceType::ALL {
-            // A key must not be known before its overrides are: a strict request would be served by the baseline.
-            if ty == ResourceType::KeyOwner && self.lane(ResourceType::Override).is_pending() {
-                continue;
-            }
-            let limits = self.limits;
-            let nonce = self.nonce + 1;
-            let polled = self.lane(ty).poll(
-                catalog,
-                (nonce, limits.response_bytes_max),
-                (now, limits.answer_timeout),
-            )?;
-            match polled {
-                Polled::Nothing => {}
-                Polled::Acknowledged(revision) => self.effects.push(Effect::Acknowledged(ty, revision)),
-                Polled::Response(response) => {
-                    self.nonce = nonce;
-                    return Ok(Some(response));
-                }
-            }
+        if self.made.is_empty() {
+            self.make(catalog, now)?;
         }
-        Ok(None)
+        Ok(self.made.pop_front())
+    }
+
+    /// Makes what can be said now, all of it from the same state of the catalog.
+    ///
+    /// At no point may a client know a key whose overrides it has not yet, or has no more: it would serve strict requests
+    /// by the baseline. Therefore keys go before overrides go, and come after overrides come.
+    fn make(&mut self, catalog: &Catalog, now: Instant) -> Result<(), Truncated> {
+        let turn = self.turn(catalog, now);
+        if [ResourceType::Override, ResourceType::KeyOwner].into_iter().any(|ty| self.lane(ty).is_due(turn)) {
+            // Changes are visible a little before anybody is woken for them, and must not be told of one type only.
+            self.lane(ResourceType::Override).look(catalog.revision());
+            self.lane(ResourceType::KeyOwner).look(catalog.revision());
+        }
+        if self.lane(ResourceType::Override).is_due(turn)
+            && !self.awaits_key_owners(now)
+            && self.tell_gone_keys(turn)?
+        {
+            self.tell(ResourceType::Override, self.turn(catalog, now))?;
+        }
+        self.tell(ResourceType::Baseline, self.turn(catalog, now))?;
+        if !self.lane(ResourceType::Override).is_pending() {
+            self.tell(ResourceType::KeyOwner, self.turn(catalog, now))?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is left to tell of them.
+    fn tell_gone_keys(&mut self, turn: Turn<'_>) -> Result<bool, Truncated> {
+        let (response, all) = match self.lane(ResourceType::KeyOwner).poll_removals(turn)? {
+            Removals::Told(response) => (response, true),
+            Removals::More(response) => (Some(response), false),
+            Removals::Wait => (None, false),
+        };
+        self.say(response);
+        Ok(all)
+    }
+
+    fn tell(&mut self, ty: ResourceType, turn: Turn<'_>) -> Result<(), Truncated> {
+        match self.lane(ty).poll(turn)? {
+            Polled::Nothing => {}
+            Polled::Acknowledged(revision) => self.effects.push(Effect::Acknowledged(ty, revision)),
+            Polled::Response(response) => self.say(Some(response)),
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, response: Option<Response>) {
+        if let Some(response) = response {
+            self.nonce = response.nonce;
+            self.made.push_back(response);
+        }
+    }
+
+    fn turn<'a>(&self, catalog: &'a Catalog, now: Instant) -> Turn<'a> {
+        Turn { catalog, nonce: self.nonce + 1, limits: self.limits, now }
+    }
+
+    /// Whether what is gone of the keys may come to light only with the next request.
+    fn awaits_key_owners(&mut self, now: Instant) -> bool {
+        if self.lane(ResourceType::KeyOwner).is_known || self.key_owners_by.is_some_and(|by| by <= now) {
+            self.key_owners_by = None;
+        }
+        self.key_owners_by.is_some()
     }
 
     /// When to poll again even if nothing happens.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.lanes.iter().filter_map(|lane| lane.deadline(self.limits.answer_timeout)).min()
+        let answers = self.lanes.iter().filter_map(|lane| lane.deadline(self.limits.answer_timeout));
+        answers.chain(self.key_owners_by).min()
     }
 
     /// Whether all that was asked for so far was sent.
     pub(crate) fn is_sent(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.is_known) && !self.lanes.iter().any(Lane::is_pending)
+        self.made.is_empty()
+            && self.lanes.iter().any(|lane| lane.is_known)
+            && !self.lanes.iter().any(Lane::is_pending)
     }
 
     fn lane(&mut self, ty: ResourceType) -> &mut Lane {

@@ -8,8 +8,12 @@ use std::{
 
 use spurline_core::catalog::{Catalog, Pattern, ResourceType, Revision, Truncated};
 
-use super::response::{Batch, Overlap, Response};
-use crate::feed::{Feed, Known, Sink};
+use super::{
+    Limits,
+    response::{Batch, Overlap, Response},
+    subscription::{Subscription, tell},
+};
+use crate::feed::{Known, Sink};
 
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -30,7 +34,20 @@ pub(super) struct Lane {
     again: BTreeSet<Arc<str>>,
     /// What the client had when the stream began, as far as it has not been compared.
     known: Known,
+    /// When everything was told last.
+    complete_at: Option<Revision>,
+    /// When all that is gone was told last; `None`: not since something was subscribed to.
+    removals_at: Option<Revision>,
     unanswered: Option<Unanswered>,
+}
+
+/// What a response is made from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) nonce: u64,
+    pub(super) limits: Limits,
+    pub(super) now: Instant,
 }
 
 /// Responses that were sent and not answered. More than one only when the older ones were given up.
@@ -44,28 +61,8 @@ struct Unanswered {
     made_at: Revision,
     sent_at: Instant,
     complete: Option<Revision>,
-}
-
-#[derive(Debug)]
-enum Subscription {
-    /// One name.
-    Name {
-        /// Up to where it was told; `None`: not at all, or it has to be told again.
-        told: Option<Revision>,
-        /// Whether the client was told that it exists.
-        exists: bool,
-        /// The same as of the last acknowledgement.
-        acknowledged: Option<Revision>,
-    },
-    /// `*` or a prefix.
-    Feed {
-        /// `None` until it is first told.
-        feed: Option<Feed>,
-        /// The listing was acknowledged, and the changes up to here.
-        acknowledged: Option<Revision>,
-        /// Changes since here have to be told if everything is told again.
-        base: Option<Revision>,
-    },
+    /// A subscription ended since: what is rejected may be what is not asked for any more.
+    is_narrowed: bool,
 }
 
 /// What became of an answered response.
@@ -98,6 +95,8 @@ impl Lane {
             poisoned: false,
             again: BTreeSet::new(),
             known: Known::new(),
+            complete_at: None,
+            removals_at: None,
             unanswered: None,
         }
     }
@@ -117,12 +116,9 @@ impl Lane {
     pub(super) fn subscribe(&mut self, pattern: Pattern) {
         self.owes = true;
         self.woken = true;
-        self.distrust(&pattern);
-        let base = self.base(&pattern);
-        let subscription = match pattern {
-            Pattern::Exact(_) => Subscription::Name { told: None, exists: false, acknowledged: None },
-            Pattern::All | Pattern::Prefix(_) => Subscription::Feed { feed: None, acknowledged: None, base },
-        };
+        self.removals_at = None;
+        self.known.distrust(&pattern);
+        let subscription = Subscription::new(&pattern, self.base(&pattern));
         self.subscriptions.insert(pattern, subscription);
     }
 
@@ -131,32 +127,27 @@ impl Lane {
         if self.subscriptions.remove(pattern).is_none() {
             return false;
         }
-        self.distrust(pattern);
-        if let Pattern::Exact(name) = pattern
-            && self.is_covered(name)
-        {
-            self.again.insert(Arc::clone(name));
-            self.owes = true;
+        self.woken |= self.poisoned;
+        if let Some(unanswered) = &mut self.unanswered {
+            unanswered.is_narrowed = true;
+        }
+        self.known.distrust(pattern);
+        if let Pattern::Exact(name) = pattern {
+            if self.is_covered(name) {
+                self.again.insert(Arc::clone(name));
+                self.owes = true;
+            }
+        } else {
+            self.subscriptions.values_mut().for_each(Subscription::may_exist);
         }
         true
-    }
-
-    /// What the client had when it came back, it may have dropped by now. That it had it still counts.
-    fn distrust(&mut self, pattern: &Pattern) {
-        self.known
-            .iter_mut()
-            .filter(|(name, _)| pattern.matches(name))
-            .for_each(|(_, version)| version.clear());
     }
 
     /// From where changes have to be told to someone who begins with `pattern`: what the client has of it already, or
     /// will have when what is under way arrives, may have gone since. `None`: it has nothing of it.
     fn base(&self, pattern: &Pattern) -> Option<Revision> {
         let related = self.subscriptions.iter().filter(|(other, _)| overlap(pattern, other));
-        let bases = related.filter_map(|(_, subscription)| match subscription {
-            Subscription::Feed { base, .. } => *base,
-            Subscription::Name { .. } => None,
-        });
+        let bases = related.filter_map(|(_, subscription)| subscription.base());
         bases.chain(self.unanswered.as_ref().map(|unanswered| unanswered.floor)).min()
     }
 
@@ -174,6 +165,18 @@ impl Lane {
     /// Whether something is, or may be, left to tell.
     pub(super) fn is_pending(&self) -> bool {
         self.owes || self.woken || self.more
+    }
+
+    /// Whether there is something to tell and nothing to wait for.
+    pub(super) fn is_due(&self, turn: Turn<'_>) -> bool {
+        let Turn { now, limits, .. } = turn;
+        let waits = self.unanswered.as_ref().is_some_and(|last| now < last.sent_at + limits.answer_timeout);
+        self.is_pending() && !waits
+    }
+
+    /// Looks for changes of which nobody has been woken yet.
+    pub(super) fn look(&mut self, revision: Revision) {
+        self.woken |= self.is_known && self.complete_at != Some(revision);
     }
 
     /// When the response that is waited for is given up.
@@ -205,6 +208,7 @@ impl Lane {
             self.woken |= verdict == Verdict::Rejected;
             return Answered::default();
         }
+        self.woken |= self.poisoned && unanswered.is_narrowed;
         let after = Some(now.saturating_duration_since(unanswered.sent_at));
         let complete = unanswered.complete;
         self.unanswered = None;
@@ -217,69 +221,83 @@ impl Lane {
 
     /// Takes what was told as acknowledged. Whether that is everything.
     fn acknowledge(&mut self) -> bool {
+        self.known.acknowledge();
         let mut all = true;
         for subscription in self.subscriptions.values_mut() {
-            match subscription {
-                Subscription::Name { told, acknowledged, .. } => {
-                    *acknowledged = *told;
-                    all &= told.is_some();
-                }
-                Subscription::Feed { feed: Some(feed), acknowledged, base } if feed.is_listed() => {
-                    *acknowledged = Some(feed.since());
-                    *base = *acknowledged;
-                }
-                Subscription::Feed { .. } => all = false,
-            }
+            all &= subscription.acknowledge();
         }
         all
     }
 
     /// Goes back to what was last acknowledged.
     fn go_back(&mut self) {
-        for subscription in self.subscriptions.values_mut() {
-            match subscription {
-                Subscription::Name { told, acknowledged, exists } => {
-                    *told = *acknowledged;
-                    *exists = told.is_some();
-                }
-                Subscription::Feed { feed, acknowledged, base } => {
-                    *base = (*base).or_else(|| feed.as_ref().map(Feed::since));
-                    *feed = acknowledged.map(Feed::changes);
-                }
-            }
-        }
+        self.known.go_back();
+        self.subscriptions.values_mut().for_each(Subscription::go_back);
+        self.removals_at = None;
         self.poisoned = false;
     }
 
     /// The next response, or what counts as acknowledged because there is nothing to tell.
-    pub(super) fn poll(
-        &mut self,
-        catalog: &Catalog,
-        (nonce, bytes_max): (u64, usize),
-        (now, timeout): (Instant, Duration),
-    ) -> Result<Polled, Truncated> {
-        let waits = self.unanswered.as_ref().is_some_and(|last| now < last.sent_at + timeout);
-        if waits || !self.is_pending() {
+    pub(super) fn poll(&mut self, turn: Turn<'_>) -> Result<Polled, Truncated> {
+        if !self.is_due(turn) {
             return Ok(Polled::Nothing);
         }
-        if self.poisoned && self.woken {
-            self.go_back();
-        }
-        let overlap = if self.subscriptions.len() + self.again.len() > 1 {
-            Overlap::Possible
-        } else {
-            Overlap::Impossible
-        };
-        let mut batch = Batch::new(bytes_max, overlap);
+        let Turn { catalog, nonce, now, .. } = turn;
+        let mut batch = self.batch(turn);
         let complete = self.fill(catalog, &mut batch)?.then(|| catalog.revision());
         self.woken = false;
         self.more = complete.is_none();
+        if complete.is_some() {
+            (self.complete_at, self.removals_at) = (complete, complete);
+        }
         let owed = complete.is_some() && std::mem::take(&mut self.owes);
         if batch.is_empty() && !owed {
             return Ok(self.nothing_to_tell(complete));
         }
         self.sent(nonce, (catalog.revision(), complete), now);
         Ok(Polled::Response(Response { ty: self.ty, nonce, complete, batch }))
+    }
+
+    /// A response with what is gone, ahead of all else. It completes nothing, and what it tells is not told again.
+    pub(super) fn poll_removals(&mut self, turn: Turn<'_>) -> Result<Removals, Truncated> {
+        let Turn { catalog, nonce, now, .. } = turn;
+        if !self.is_known || self.removals_at == Some(catalog.revision()) {
+            return Ok(Removals::Told(None));
+        }
+        // The rest has to be told as well, and if nobody answers it is the time-out that goes on.
+        self.woken = true;
+        if !self.is_due(turn) {
+            return Ok(Removals::Wait);
+        }
+        let mut batch = self.batch(turn);
+        let mut all = true;
+        for (pattern, subscription) in &mut self.subscriptions {
+            subscription.begin(catalog.revision());
+            let known = &mut self.known;
+            all = batch.room() > 0
+                && subscription.fill_removals((catalog, self.ty), pattern, known, &mut batch)?;
+            if !all {
+                break;
+            }
+        }
+        self.removals_at = all.then(|| catalog.revision());
+        if batch.is_empty() {
+            return Ok(Removals::Told(None));
+        }
+        self.sent(nonce, (catalog.revision(), None), now);
+        let response = Response { ty: self.ty, nonce, complete: None, batch };
+        Ok(if all { Removals::Told(Some(response)) } else { Removals::More(response) })
+    }
+
+    /// Begins a response.
+    fn batch(&mut self, turn: Turn<'_>) -> Batch {
+        if self.poisoned && self.woken {
+            self.go_back();
+        }
+        // What the client came with can be gone since long, and be gone once more since.
+        let several = self.subscriptions.len() + self.again.len() > 1 || !self.known.is_empty();
+        let overlap = if several { Overlap::Possible } else { Overlap::Impossible };
+        Batch::new(turn.limits.response_bytes_max, overlap)
     }
 
     fn nothing_to_tell(&mut self, complete: Option<Revision>) -> Polled {
@@ -298,26 +316,23 @@ impl Lane {
     }
 
     fn sent(&mut self, nonce: u64, (made_at, complete): (Revision, Option<Revision>), sent_at: Instant) {
-        let (oldest, floor) = match &self.unanswered {
-            Some(given_up) => (given_up.nonces.0, given_up.floor),
-            None => (nonce, made_at),
+        let (oldest, floor, is_narrowed) = match &self.unanswered {
+            Some(given_up) => (given_up.nonces.0, given_up.floor, given_up.is_narrowed),
+            None => (nonce, made_at, false),
         };
-        self.unanswered = Some(Unanswered { nonces: (oldest, nonce), floor, made_at, sent_at, complete });
+        let nonces = (oldest, nonce);
+        self.unanswered = Some(Unanswered { nonces, floor, made_at, sent_at, complete, is_narrowed });
     }
 
     /// True when nothing is left to tell.
     fn fill(&mut self, catalog: &Catalog, batch: &mut Batch) -> Result<bool, Truncated> {
         while let Some(name) = self.again.pop_first() {
-            tell(catalog, self.ty, &name, batch);
+            tell((catalog, self.ty), &name, batch);
             if batch.room() == 0 {
                 return Ok(false);
             }
         }
-        for subscription in self.subscriptions.values_mut() {
-            if let Subscription::Feed { base, .. } = subscription {
-                base.get_or_insert(catalog.revision());
-            }
-        }
+        self.subscriptions.values_mut().for_each(|subscription| subscription.begin(catalog.revision()));
         for (pattern, subscription) in &mut self.subscriptions {
             if batch.room() == 0 {
                 return Ok(false);
@@ -341,47 +356,15 @@ pub(super) enum Polled {
     Response(Response),
 }
 
-impl Subscription {
-    fn fill(
-        &mut self,
-        (catalog, ty): (&Catalog, ResourceType),
-        pattern: &Pattern,
-        known: &mut Known,
-        batch: &mut Batch,
-    ) -> Result<bool, Truncated> {
-        match self {
-            Self::Name { told, exists, .. } => {
-                let Pattern::Exact(name) = pattern else { return Ok(true) };
-                let entry = catalog.get(ty, name);
-                match (&told, entry) {
-                    (Some(told), Some(entry)) if entry.revision() <= *told => {}
-                    (Some(_), None) if !*exists => {}
-                    _ => {
-                        let same = entry.zip(known.remove(&**name));
-                        if same.is_none_or(|(entry, version)| entry.version() != version) {
-                            tell(catalog, ty, name, batch);
-                        }
-                    }
-                }
-                *told = Some(catalog.revision());
-                *exists = entry.is_some();
-                Ok(true)
-            }
-            Self::Feed { feed, base, .. } => {
-                let since = base.unwrap_or_else(|| catalog.revision());
-                let feed = feed.get_or_insert_with(|| Feed::listing(since));
-                feed.fill((catalog, ty), pattern, known, batch)
-            }
-        }
-    }
-
-    /// Notes that nothing was left to tell up to here.
-    fn caught_up(&mut self, revision: Revision) {
-        match self {
-            Self::Name { told, .. } => *told = Some(revision),
-            Self::Feed { feed, .. } => *feed = Some(Feed::changes(revision)),
-        }
-    }
+/// What became of the removals that have to be told first.
+#[derive(Debug)]
+pub(super) enum Removals {
+    /// They are told, with this response if there were any.
+    Told(Option<Response>),
+    /// More follow when this is answered.
+    More(Response),
+    /// They follow when the last response is answered.
+    Wait,
 }
 
 /// Whether a name can fall under both.
@@ -392,13 +375,5 @@ fn overlap(one: &Pattern, other: &Pattern) -> bool {
             one.starts_with(&**other) || other.starts_with(&**one)
         }
         (Pattern::Exact(name), pattern) | (pattern, Pattern::Exact(name)) => pattern.matches(name),
-    }
-}
-
-/// Says what is so of one name, once.
-fn tell(catalog: &Catalog, ty: ResourceType, name: &Arc<str>, batch: &mut Batch) {
-    match catalog.get(ty, name) {
-        Some(entry) => batch.changed(entry),
-        None => batch.removed(name),
     }
 }

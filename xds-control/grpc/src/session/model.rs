@@ -14,6 +14,8 @@ use super::{
     tests::{LIMITS, asks, change, decode, rejection},
 };
 
+mod order;
+
 const TYPES: [ResourceType; 2] = [ResourceType::Override, ResourceType::KeyOwner];
 const NAMES: [&[&str]; 2] = [&["a/D/x/1", "a/D/x/2", "a/D/x/3", "a/D/y/1", "a/D/y/2"], &["1", "2", "3"]];
 const PATTERNS: [&[&str]; 2] = [&["*", "a/D/x/*", "a/D/y/*", "a/D/x/1", "a/D/y/2"], &["*", "1", "2"]];
@@ -236,10 +238,20 @@ impl World {
     }
 
     fn send(&mut self) {
-        let polled = self.session.poll(&self.catalog, self.now);
-        self.settle_effects();
-        let Ok(polled) = polled else { return self.reconnect() };
-        let Some(response) = polled.map(|response| decode(response.encode("here"))) else { return };
+        loop {
+            let polled = self.session.poll(&self.catalog, self.now);
+            self.settle_effects();
+            let Ok(polled) = polled else { return self.reconnect() };
+            let Some(response) = polled.map(|response| decode(response.encode("here"))) else { return };
+            self.sent(response);
+            // What was made together goes together, as in the stream.
+            if self.session.made.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn sent(&mut self, response: DeltaDiscoveryResponse) {
         let mut names = HashSet::new();
         let told =
             response.resources.iter().map(|resource| &resource.name).chain(&response.removed_resources);
