@@ -90,7 +90,12 @@ fn reason(error: spurline_http::Error) -> Reason {
         Error::ContentLength => Reason::MalformedLength,
         Error::ContentLengthRepeated => Reason::RepeatedLength,
         Error::Expectation => Reason::ExpectationFailed,
-        Error::Field | Error::LineEnd | Error::StartLine | Error::Status => Reason::MalformedHead,
+        Error::ConnectionField
+        | Error::Field
+        | Error::LineEnd
+        | Error::PseudoField
+        | Error::StartLine
+        | Error::Status => Reason::MalformedHead,
         Error::Framing => Reason::LengthAndChunked,
         Error::HeadTooLarge => Reason::HeadTooLarge,
         Error::Method => Reason::MethodNotAllowed,

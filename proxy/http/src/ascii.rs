@@ -5,6 +5,14 @@ pub(crate) fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// Whether these bytes may be sent as a field value: no control but the tab, and no white space around it (RFC 9110
+/// section 5.5, RFC 9113 section 8.2.1).
+pub(crate) fn is_field_value(value: &[u8]) -> bool {
+    let control =
+        value.iter().fold(false, |any, byte| any | ((*byte < b' ') & (*byte != b'\t')) | (*byte == 0x7f));
+    !control && !matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t'])
+}
+
 /// Optional white space taken off both ends.
 pub(crate) fn trim_ows(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {

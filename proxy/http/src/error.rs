@@ -1,4 +1,4 @@
-/// Why a message was refused. The connection it came on cannot be used any further.
+/// Why a message was refused. An HTTP/1 connection it came on cannot be used any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Error {
     /// A name such as `content_length`, which some servers read as the field that frames the message.
@@ -10,6 +10,8 @@ pub enum Error {
     Chunk,
     #[error("chunk extensions exceed the limit")]
     ChunkExtensions,
+    #[error("field belongs to an HTTP/1 connection and must not be in HTTP/2")]
+    ConnectionField,
     #[error("connection option is malformed, too many, or nominates a field that must be forwarded")]
     ConnectionOption,
     #[error("content length is not a plain decimal number")]
@@ -28,6 +30,8 @@ pub enum Error {
     LineEnd,
     #[error("method is not served")]
     Method,
+    #[error("pseudo-field is missing, repeated, unknown or out of place")]
+    PseudoField,
     #[error("scheme is not served on this connection")]
     Scheme,
     #[error("start line is malformed")]

@@ -1,4 +1,4 @@
-use crate::{Error, Name, ascii};
+use crate::{Error, Name, ascii, h2::hpack::Token};
 
 /// A range of [`Head`]'s block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,9 @@ impl Span {
 pub struct Method<'a>(pub &'a [u8]);
 
 impl Method<'_> {
+    /// No registered method comes near this length.
+    pub(crate) const BYTES_MAX: usize = 24;
+
     pub fn is(self, name: &str) -> bool {
         self.0 == name.as_bytes()
     }
@@ -33,14 +36,26 @@ impl Method<'_> {
     pub fn is_idempotent(self) -> bool {
         matches!(self.0, b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE")
     }
+
+    /// Whether requests with the method are read at all; the decoders know that it is a token.
+    pub(crate) fn check(self) -> Result<(), Error> {
+        match self.0 {
+            // CONNECT is told apart by its target; PRI is the start of HTTP/2's preface.
+            b"TRACE" | b"PRI" => Err(Error::Method),
+            name if name.len() > Self::BYTES_MAX => Err(Error::Method),
+            name if name.iter().any(u8::is_ascii_lowercase) => Err(Error::Method),
+            _ => Ok(()),
+        }
+    }
 }
 
-/// The version that the peer wrote in its start line.
+/// The version that the peer speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Version {
     Http10,
     #[default]
     Http11,
+    Http2,
 }
 
 /// The first line of a message.
@@ -63,6 +78,9 @@ pub struct Field {
     pub(crate) line_end: u32,
     pub(crate) known: Name,
     pub(crate) removed: bool,
+    /// No hop may put it into a table (RFC 7541 section 6.2.3).
+    pub(crate) never_indexed: bool,
+    pub(crate) token: Token,
 }
 
 impl Field {
@@ -85,7 +103,9 @@ pub struct Head {
     pub(crate) method: Span,
     /// Target of a request, reason of a response.
     pub(crate) text: Span,
-    /// The start line with its CRLF; empty once an edit made the received one wrong.
+    /// `:protocol` of an extended CONNECT.
+    pub(crate) protocol: Span,
+    /// The start line with its CRLF; empty once an edit made the received one wrong, and when there was none.
     pub(crate) line: Span,
     /// The names that occur, a bit each.
     pub(crate) names: u32,
@@ -95,12 +115,12 @@ pub struct Head {
 
 impl Head {
     pub fn clear(&mut self) {
-        let Self { block, fields, start, version, method, text, line, names } = self;
+        let Self { block, fields, start, version, method, text, protocol, line, names } = self;
         block.clear();
         fields.clear();
         *start = Start::None;
         *version = Version::Http11;
-        (*method, *text, *line) = Default::default();
+        (*method, *text, *protocol, *line) = Default::default();
         *names = 0;
     }
 
@@ -120,6 +140,11 @@ impl Head {
     /// The target of a request as it will be sent; for a response its reason phrase.
     pub fn target(&self) -> &[u8] {
         self.text.of(&self.block)
+    }
+
+    /// What an extended CONNECT wants to speak (RFC 8441); empty for anything else.
+    pub fn protocol(&self) -> &[u8] {
+        self.protocol.of(&self.block)
     }
 
     /// The status of a response, 0 for anything else.
@@ -183,10 +208,11 @@ impl Head {
     /// [`Error::Field`] when the value is not a field value (RFC 9110 section 5.5); the head is unchanged then.
     pub fn replace(&mut self, index: usize, value: &[u8]) -> Result<(), Error> {
         let Some(field) = self.fields.get(index).filter(|field| !field.removed) else { return Ok(()) };
+        let never_indexed = field.never_indexed;
         let name = field.name.of(&self.block).to_vec();
         let line = self.write_line(&name, value)?;
         if let Some(field) = self.fields.get_mut(index) {
-            *field = line;
+            *field = Field { never_indexed, ..line };
         }
         Ok(())
     }
@@ -236,9 +262,8 @@ impl Head {
     }
 
     fn write_line(&mut self, name: &[u8], value: &[u8]) -> Result<Field, Error> {
-        let value_ok = value.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f));
-        let trimmed = ascii::trim_ows(value).len() == value.len();
-        if name.is_empty() || !name.iter().all(|byte| ascii::is_tchar(*byte)) || !value_ok || !trimmed {
+        let name_ok = !name.is_empty() && name.iter().all(|byte| ascii::is_tchar(*byte));
+        if !name_ok || !ascii::is_field_value(value) {
             return Err(Error::Field);
         }
         let at = self.block.len();
@@ -255,6 +280,8 @@ impl Head {
             line_end: Span::new(0, self.block.len()).end,
             known,
             removed: false,
+            never_indexed: false,
+            token: Token::UNSEEN,
         })
     }
 

@@ -16,8 +16,10 @@ mod hop;
 mod limits;
 mod name;
 mod target;
+mod trailer;
 
 pub mod h1;
+pub mod h2;
 
 pub use authority::authority_is_valid;
 pub use error::Error;

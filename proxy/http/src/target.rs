@@ -17,9 +17,7 @@ pub enum TargetForm {
 ///
 /// Dot segments, repeated slashes and encoded slashes are none of a relay's business and stay as they are.
 pub fn target_form(method: Method<'_>, target: &[u8]) -> Result<TargetForm, Error> {
-    if !target.iter().all(|byte| is_target_byte(*byte)) || has_encoded_nul(target) {
-        return Err(Error::Target);
-    }
+    bytes_are_valid(target)?;
     if method.is("CONNECT") {
         // A valid authority-form is refused for what it asks, anything else for how it asks.
         let valid = memchr::memchr(b':', target).is_some() && authority_is_valid(target);
@@ -30,6 +28,12 @@ pub fn target_form(method: Method<'_>, target: &[u8]) -> Result<TargetForm, Erro
         b"*" if method.is("OPTIONS") => Ok(TargetForm::Asterisk),
         _ => absolute(target),
     }
+}
+
+/// Whether a target of any form may have these bytes.
+pub(crate) fn bytes_are_valid(target: &[u8]) -> Result<(), Error> {
+    let valid = target.iter().all(|byte| is_target_byte(*byte)) && !has_encoded_nul(target);
+    if valid { Ok(()) } else { Err(Error::Target) }
 }
 
 fn absolute(target: &[u8]) -> Result<TargetForm, Error> {

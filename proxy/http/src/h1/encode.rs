@@ -69,7 +69,7 @@ pub fn encode_response(head: &Head, encoding: ResponseEncoding<'_>, out: &mut Ve
         (None, Persistence::KeepAlive, Version::Http10) => {
             out.extend_from_slice(b"connection: keep-alive\r\n")
         }
-        (None, Persistence::KeepAlive, Version::Http11) => {}
+        (None, Persistence::KeepAlive, Version::Http11 | Version::Http2) => {}
     }
     out.extend_from_slice(b"\r\n");
 }

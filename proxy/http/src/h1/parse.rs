@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use crate::{Error, Field, Head, Limits, Name, head::Span};
+use crate::{Error, Field, Head, Limits, Name, h2::hpack::Token, head::Span};
 
 /// Room for the fields of one head while it is parsed.
 pub(super) type Slots<'a> = [MaybeUninit<httparse::Header<'a>>; Limits::FIELDS_CEILING];
@@ -53,6 +53,8 @@ pub(super) fn read_fields(
             line_end: Span::new(0, line_end).end,
             known,
             removed: false,
+            never_indexed: false,
+            token: Token::UNSEEN,
         });
         at = line_end;
     }

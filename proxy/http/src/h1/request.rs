@@ -1,12 +1,9 @@
 use crate::{
-    Error, Framing, Head, Limits, Name, Start, TargetForm, Version, ascii, authority_is_valid,
+    Error, Framing, Head, Limits, Method, Name, Start, TargetForm, Version, ascii, authority_is_valid,
     h1::parse::{self, Announced},
     head::Span,
     target_form,
 };
-
-/// No registered method comes near this length.
-const METHOD_BYTES_MAX: usize = 24;
 
 /// What reading a request head found beside the head itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +43,7 @@ pub fn read_request(input: &[u8], limits: &Limits, head: &mut Head) -> Result<Op
     let fields_start = read_start_line(head, input, &request, limits)?;
     parse::read_fields(head, input, request.headers, (fields_start, consumed))?;
     head.block.extend_from_slice(input.get(..consumed).unwrap_or_default());
-    check_method(head)?;
+    head.method().check()?;
     check_authority(head)?;
     let framing = match parse::announced(head)? {
         Announced::Nothing => Framing::None,
@@ -62,7 +59,7 @@ pub fn read_request(input: &[u8], limits: &Limits, head: &mut Head) -> Result<Op
 fn check_line_length(input: &[u8], limits: &Limits) -> Result<(), Error> {
     /// Two spaces, `HTTP/1.1` and CRLF.
     const REST_BYTES: usize = 12;
-    match input.get(..METHOD_BYTES_MAX + limits.target_bytes_max + REST_BYTES) {
+    match input.get(..Method::BYTES_MAX + limits.target_bytes_max + REST_BYTES) {
         Some(longest) if memchr::memchr(b'\n', longest).is_none() => Err(Error::TargetTooLarge),
         _ => Ok(()),
     }
@@ -105,17 +102,6 @@ fn read_start_line(
     head.text = Span::new(target_start, target_end);
     head.line = Span::new(0, line_end + 2);
     Ok(line_end + 2)
-}
-
-fn check_method(head: &Head) -> Result<(), Error> {
-    let method = head.method();
-    match method.0 {
-        // CONNECT is told apart by its target; PRI is HTTP/2's preface, which never reaches this parser whole.
-        b"TRACE" | b"PRI" => Err(Error::Method),
-        name if name.len() > METHOD_BYTES_MAX => Err(Error::Method),
-        name if name.iter().any(u8::is_ascii_lowercase) => Err(Error::Method),
-        _ => Ok(()),
-    }
 }
 
 /// Leaves the request with an origin-form (or asterisk) target and exactly one valid `Host`, or none when the client

@@ -1,4 +1,4 @@
-use crate::{Error, Head, Limits, Name, Start, h1::parse};
+use crate::{Error, Head, Limits, Name, Start, h1::parse, trailer};
 
 /// Reads a whole trailer section from the start of `input`, blank line included, into `head`. `None`: not complete.
 ///
@@ -22,44 +22,7 @@ pub(super) fn read_trailers(input: &[u8], limits: &Limits, head: &mut Head) -> R
     head.block.extend_from_slice(input.get(..consumed).unwrap_or_default());
     let Head { fields, block, .. } = head;
     for field in fields.iter_mut() {
-        field.removed = field.known != Name::Other || is_forbidden(field.name.of(block));
+        field.removed = field.known != Name::Other || trailer::is_forbidden(field.name.of(block));
     }
     Ok(Some(consumed))
-}
-
-/// Names that are not [`Name`]s of their own and must not be in trailers, in lower case.
-const FORBIDDEN: [&str; 29] = [
-    "age",
-    "authorization",
-    "baggage",
-    "cache-control",
-    "content-encoding",
-    "content-range",
-    "content-type",
-    "cookie",
-    "date",
-    "expires",
-    "forwarded",
-    "if-match",
-    "if-modified-since",
-    "if-none-match",
-    "if-range",
-    "if-unmodified-since",
-    "location",
-    "max-forwards",
-    "pragma",
-    "range",
-    "retry-after",
-    "set-cookie",
-    "traceparent",
-    "tracestate",
-    "vary",
-    "via",
-    "warning",
-    "www-authenticate",
-    "x-forwarded-for",
-];
-
-fn is_forbidden(name: &[u8]) -> bool {
-    FORBIDDEN.iter().any(|forbidden| forbidden.as_bytes().eq_ignore_ascii_case(name))
 }
