@@ -14,8 +14,9 @@ pub enum ResourceType {
 // === impl ResourceType ===
 
 impl ResourceType {
-    /// Every type, in the order in which they are subscribed to.
-    pub const ALL: [Self; 3] = [Self::KeyOwner, Self::Baseline, Self::Override];
+    /// Every type, in the order in which they are subscribed to: a server that answers at once tells the overrides of a
+    /// key before the key.
+    pub const ALL: [Self; 3] = [Self::Override, Self::Baseline, Self::KeyOwner];
 
     /// The type on the wire.
     #[must_use]

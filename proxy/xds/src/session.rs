@@ -129,13 +129,23 @@ impl Session {
             return Ok(refusal(&response, "no resources of this type are subscribed to"));
         };
         let rejected = subscription.take(&mut response, batch);
-        if !response.system_version_info.is_empty() {
-            subscription.complete = true;
+        subscription.complete |= !response.system_version_info.is_empty();
+        self.forget_unconfirmed(batch);
+        Ok(answer(&response, rejected))
+    }
+
+    /// Removes what the server was not told of and has not named. Overrides stay until all is said of keys: one that is
+    /// gone as well would be served by the baseline meanwhile.
+    fn forget_unconfirmed(&mut self, batch: &mut Batch<'_>) {
+        let awaits_keys = self.awaited().any(|ty| ty == ResourceType::KeyOwner);
+        for subscription in self.types.iter_mut().filter(|subscription| subscription.complete) {
+            if subscription.ty == ResourceType::Override && awaits_keys {
+                continue;
+            }
             for gone in subscription.unconfirmed.take().into_iter().flatten() {
                 batch.remove(subscription.ty, &gone);
             }
         }
-        Ok(answer(&response, rejected))
     }
 
     /// Whether the server has said all there is of every type, on this stream.

@@ -185,7 +185,8 @@ pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn encode_scope(out: &mut Vec<u8>, scope: &Scope) {
-    let names = ResourceType::ALL.map(|ty| (ty, scope.names(ty)));
+    let mut names = ResourceType::ALL.map(|ty| (ty, scope.names(ty)));
+    names.sort_unstable_by_key(|(ty, _)| ty.number());
     let count: usize = names.iter().map(|(_, names)| names.len()).sum();
     out.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
     for (ty, names) in names {

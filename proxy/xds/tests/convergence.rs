@@ -244,6 +244,9 @@ fn a_client_that_knows_too_much_to_say_is_sent_everything_and_forgets_the_rest()
     client.receive(&half);
     assert_eq!(client.mirror.table().len(), 9_000);
     client.receive(&resources::response(ResourceType::Override, "2", all[3_000..6_000].to_vec()));
+    // Their keys may be gone too, and go first.
+    assert_eq!(client.mirror.table().len(), 9_000);
+    client.receive(&resources::response(ResourceType::KeyOwner, "3", vec![]));
     assert_eq!(client.mirror.table().len(), 6_000);
 }
 
