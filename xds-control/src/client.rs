@@ -150,6 +150,9 @@ fn wait(api: &Api, id: &Id, deadline: Instant) -> Result<(), Failure> {
         let progress = show::programmed(&answer.body);
         if answer.status == 200 {
             say(format_args!("{} programmed {progress}", name(id)));
+            if progress == "0/0" {
+                note(format_args!("{}: no proxy is connected that needs it", name(id)));
+            }
             return Ok(());
         }
         if shown != progress {

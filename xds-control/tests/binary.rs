@@ -8,6 +8,13 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "binary/access.rs"]
+mod access;
+#[path = "binary/commands.rs"]
+mod commands;
+#[path = "binary/reference.rs"]
+mod reference;
+
 use std::{
     collections::HashMap,
     fs,
@@ -20,7 +27,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use rustix::process::{Pid, Signal, kill_process};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -152,102 +158,11 @@ impl Folder {
     }
 }
 
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-fn issue(authority: &CertifiedIssuer<'static, KeyPair>, name: SanType) -> (String, String) {
-    let mut params = CertificateParams::default();
-    params.subject_alt_names = vec![name];
-    let key = KeyPair::generate().unwrap();
-    (params.signed_by(&key, authority).unwrap().pem(), key.serialize_pem())
-}
-
 fn sandbox(name: &str, key: &str, port: u16) -> String {
     format!(
         "kind: Sandbox\nmetadata: {{ name: {name} }}\nspec:\n  routingKey: {key}\n  forks:\n  - workload: \
          shop/Deployment/cart\n    ports: {{ 8080: [127.0.0.1:{port}] }}\n"
     )
-}
-
-#[test]
-fn apply_tells_what_it_did_and_does_nothing_twice() {
-    let (folder, service) = (Folder::new(), Service::start(&[]).ready());
-    let server = service.rest("http");
-    let file =
-        folder.write("a.yaml", &format!("{}---\n{}", sandbox("alice", "a", 1), sandbox("bob", "12e4", 2)));
-    let apply = |more: &[&str]| {
-        let (code, stdout, stderr) = ask(&server, &[&["sandbox", "apply", "-f", &file], more].concat());
-        assert_eq!(code, 0, "{stderr}");
-        stdout
-    };
-    let dry = "sandbox/alice created (dry run)\nsandbox/bob created (dry run)\n";
-    assert_eq!(apply(&["--dry-run"]), dry);
-    assert_eq!(apply(&[]), "sandbox/alice created\nsandbox/bob created\n");
-    assert_eq!(apply(&["--dry-run"]).matches("unchanged (dry run)").count(), 2);
-    assert_eq!(
-        apply(&["--wait"]),
-        "sandbox/alice unchanged\nsandbox/bob unchanged\nsandbox/alice programmed 0/0\nsandbox/bob programmed 0/0\n"
-    );
-    folder.write("a.yaml", &sandbox("alice", "a", 9));
-    assert_eq!(apply(&["--dry-run"]), "sandbox/alice changed (dry run)\n");
-    assert_eq!(apply(&[]), "sandbox/alice changed\n");
-    // What is shown can be applied again.
-    let (_, shown, _) = ask(&server, &["sandbox", "get", "bob"]);
-    let file = folder.write("again.yaml", &shown);
-    assert_eq!(ask(&server, &["sandbox", "apply", "-f", &file]).1, "sandbox/bob unchanged\n");
-    let (_, table, _) = ask(&server, &["sandbox", "list"]);
-    assert!(table.starts_with("NAME ") && table.lines().count() == 3 && table.contains("12e4"), "{table}");
-    let (code, stdout, _) = ask(&server, &["sandbox", "delete", "-f", &file, "--wait"]);
-    assert_eq!((code, stdout.as_str()), (0, "sandbox/bob deleted\n"));
-    assert_eq!(ask(&server, &["sandbox", "delete", "bob"]).0, 1);
-    assert_eq!(ask(&server, &["sandbox", "delete", "bob", "--ignore-not-found"]).0, 0);
-}
-
-#[test]
-fn a_directory_is_applied_like_its_files_and_stdin_like_a_file() {
-    let (folder, service) = (Folder::new(), Service::start(&[]).ready());
-    let server = service.rest("http");
-    fs::create_dir(folder.path().join("some")).unwrap();
-    folder.write("some/b.yaml", &sandbox("bob", "b", 2));
-    folder.write("some/a.yaml", &sandbox("alice", "a", 1));
-    folder.write("some/notes.txt", "none of ours");
-    let some = folder.path().join("some").display().to_string();
-    let more = folder.write("more.yaml", &sandbox("carol", "c", 3));
-    let (code, stdout, stderr) = ask(&server, &["apply", "-f", &some, "-f", &more]);
-    assert_eq!(code, 0, "{stderr}");
-    assert_eq!(stdout, "sandbox/alice created\nsandbox/bob created\nsandbox/carol created\n");
-    fs::create_dir(folder.path().join("none")).unwrap();
-    let (code, _, stderr) = ask(&server, &["apply", "-f", &folder.path().join("none").display().to_string()]);
-    assert!(code == 1 && stderr.contains("allowed: .yaml"), "{stderr}");
-    let mut child = control()
-        .args(["apply", "-f", "-", "--server", &server])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(sandbox("dave", "d", 4).as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "sandbox/dave created\n");
-}
-
-#[test]
-fn whom_nobody_listens_to_any_more_ends_without_a_panic() {
-    let (folder, service) = (Folder::new(), Service::start(&[]).ready());
-    let server = service.rest("http");
-    let many: Vec<String> = (0..300).map(|n| sandbox(&format!("s{n}"), &format!("k{n}"), 1)).collect();
-    let file = folder.write("many.yaml", &many.join("---\n"));
-    assert_eq!(ask(&server, &["apply", "-f", &file]).0, 0);
-    for arguments in [&["sandbox", "list", "-o", "json"][..], &["--help"], &["sandbox", "list", "--help"]] {
-        let mut command = control();
-        command.args(arguments).env("SPURLINE_CONTROL_SERVER", &server);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        drop(child.stdout.take());
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.code() == Some(0) && output.stderr.is_empty(), "{arguments:?}: {output:?}");
-    }
 }
 
 #[test]
@@ -270,66 +185,6 @@ fn what_cannot_start_says_which_setting_is_wrong_once() {
         assert!(stderr.starts_with(&format!("spurline-control: {flag}: {value}")), "{stderr}");
         assert_eq!(stderr.matches(wanted).count(), 1, "{stderr}");
     }
-}
-
-#[test]
-fn faults_name_the_line_and_what_is_allowed() {
-    let (folder, service) = (Folder::new(), Service::start(&[]).ready());
-    let server = service.rest("http");
-    let good = sandbox("good", "g", 1);
-    let file = folder
-        .write("a.yaml", &format!("{good}---\nkind: Sandbox\nmetadata: {{ name: bad }}\nspec:\n  ttl: 5\n"));
-    let (code, stdout, stderr) = ask(&server, &["sandbox", "apply", "-f", &file]);
-    assert_eq!(
-        (code, stdout.as_str()),
-        (1, "sandbox/good created\n"),
-        "what is good is applied all the same"
-    );
-    assert!(stderr.contains(&format!("{file}:12: /spec/ttl: ")) && stderr.contains("allowed: "), "{stderr}");
-    for (text, line, part) in [
-        ("kind: [\n", 1, ""),
-        ("kind: Workload\nmetadata: { name: a/B/c }\n", 1, "allowed: Sandbox"),
-        ("kind: Sandbox\nmetadata: {}\n", 2, "/metadata/name: is missing; allowed: "),
-    ] {
-        let file = folder.write("b.yaml", text);
-        let (code, stdout, stderr) = ask(&server, &["sandbox", "apply", "-f", &file]);
-        assert_eq!((code, stdout.as_str()), (1, ""));
-        assert!(stderr.contains(&format!("{file}:{line}: ")) && stderr.contains(part), "{stderr}");
-    }
-}
-
-#[test]
-fn the_documents_of_the_guide_are_good() {
-    let (folder, service) = (Folder::new(), Service::start(&[]).ready());
-    let guide = include_str!("../../docs/guide/control.md");
-    let (_, rest) = guide.split_once("```yaml\n").unwrap();
-    let file = folder.write("guide.yaml", rest.split_once("```").unwrap().0);
-    let (code, stdout, stderr) = ask(&service.rest("http"), &["apply", "-f", &file]);
-    assert_eq!(code, 0, "{stderr}");
-    assert_eq!(
-        stdout,
-        "sandbox/alice-cart created\nroutegroup/checkout created\nworkload/shop/Deployment/cart created\n"
-    );
-    let (_, table, _) = ask(&service.rest("http"), &["workload", "list"]);
-    assert!(table.contains("shop/Deployment/cart"), "{table}");
-}
-
-#[test]
-fn what_is_not_in_force_is_not_programmed() {
-    let (folder, service) = (Folder::new(), Service::start(&[]).ready());
-    let server = service.rest("http");
-    let file =
-        folder.write("a.yaml", &format!("{}---\n{}", sandbox("first", "k", 1), sandbox("second", "k", 2)));
-    let (code, stdout, stderr) = ask(&server, &["apply", "-f", &file, "--wait", "--timeout", "5s"]);
-    assert_eq!(code, 2, "{stderr}");
-    assert!(
-        stdout.contains("sandbox/first programmed 0/0") && !stdout.contains("second programmed"),
-        "{stdout}"
-    );
-    assert!(
-        stderr.contains("sandbox/second: not in force: ") && stderr.contains("Sandbox first"),
-        "{stderr}"
-    );
 }
 
 #[test]
@@ -357,108 +212,6 @@ fn wrong_arguments_and_settings_are_64_and_all_told() {
     for part in ["--workers=0: ", "--grpc-listen=0.0.0.0:0: ", "SPURLINE_CONTROL_LOG_LEVEL=loud: "] {
         assert!(stderr.contains(part), "{stderr}");
     }
-}
-
-#[test]
-fn rest_over_tls_wants_the_right_authority_and_a_token() {
-    let folder = Folder::new();
-    let (ours, theirs) = (authority(), authority());
-    let (cert, key) = issue(&ours, SanType::IpAddress("127.0.0.1".parse().unwrap()));
-    let (ca, wrong_ca) = (folder.write("ca.crt", &ours.pem()), folder.write("wrong.crt", &theirs.pem()));
-    let tokens = folder.write(
-        "tokens.json",
-        r#"{"tokens": [{"name": "ci", "token": "correct-horse-battery-staple-and-more", "scopes": ["read", "write"]}]}"#,
-    );
-    let token = folder.write("token", "correct-horse-battery-staple-and-more\n");
-    let wrong_token = folder.write("wrong-token", "guess\n");
-    let service = Service::start(&[
-        &format!("--rest-cert-file={}", folder.write("tls.crt", &cert)),
-        &format!("--rest-key-file={}", folder.write("tls.key", &key)),
-        &format!("--tokens-file={tokens}"),
-    ])
-    .ready();
-    let server = service.rest("https");
-    let list = |more: &[&str]| ask(&server, &[&["sandbox", "list"], more].concat());
-    let (code, _, stderr) = list(&["--ca-file", &ca, "--token-file", &token]);
-    assert_eq!(code, 0, "{stderr}\n{}", service.log());
-    assert_eq!(list(&["--ca-file", &wrong_ca, "--token-file", &token]).0, 1);
-    for more in [&["--ca-file", &ca][..], &["--ca-file", &ca, "--token-file", &wrong_token]] {
-        let (code, _, stderr) = list(more);
-        assert!(code == 1 && stderr.contains("401"), "{stderr}");
-    }
-    let plain = server.replace("https", "http");
-    let (code, _, stderr) = ask(&plain, &["sandbox", "list"]);
-    assert!(code == 1 && stderr.contains("does it want https?"), "{stderr}");
-    assert!(!service.log().contains("correct-horse"));
-}
-
-#[test]
-fn a_token_that_may_only_write_is_enough_to_apply() {
-    let folder = Folder::new();
-    let token = "correct-horse-battery-staple-and-more";
-    let tokens =
-        format!(r#"{{"tokens": [{{"name": "ci", "token": "{token}", "scopes": ["write:sandbox/ci-"]}}]}}"#);
-    let service =
-        Service::start(&[&format!("--tokens-file={}", folder.write("tokens.json", &tokens))]).ready();
-    let (server, token) = (service.rest("http"), folder.write("token", token));
-    let file = folder.write("a.yaml", &sandbox("ci-1", "a", 1));
-    let apply = || ask(&server, &["sandbox", "apply", "-f", &file, "--token-file", &token]);
-    assert_eq!(apply().1, "sandbox/ci-1 created\n");
-    assert_eq!(apply().1, "sandbox/ci-1 written\n", "whether it changed is not for this token to see");
-    let file = folder.write("b.yaml", &sandbox("alice", "a", 1));
-    let (code, _, stderr) = ask(&server, &["sandbox", "apply", "-f", &file, "--token-file", &token]);
-    assert!(code == 1 && stderr.contains("write:sandbox/"), "{stderr}");
-}
-
-#[test]
-fn with_a_client_ca_clients_show_a_certificate_and_are_named_in_the_log() {
-    let (folder, ours) = (Folder::new(), authority());
-    let ca = folder.write("ca.crt", &ours.pem());
-    let (cert, key) = issue(&ours, SanType::IpAddress("127.0.0.1".parse().unwrap()));
-    let service = Service::start(&[
-        &format!("--rest-cert-file={}", folder.write("tls.crt", &cert)),
-        &format!("--rest-key-file={}", folder.write("tls.key", &key)),
-        &format!("--rest-client-ca-file={ca}"),
-    ])
-    .ready();
-    let server = service.rest("https");
-    let (cert, key) = issue(&ours, SanType::URI("spiffe://spurline/ci".try_into().unwrap()));
-    let (cert, key) = (folder.write("ci.crt", &cert), folder.write("ci.key", &key));
-    let file = folder.write("a.yaml", &sandbox("alice", "a", 1));
-    let apply = ["sandbox", "apply", "-f", &file, "--ca-file", &ca];
-    assert_eq!(ask(&server, &apply).0, 1);
-    let (code, _, stderr) = ask(&server, &[&apply[..], &["--cert-file", &cert, "--key-file", &key]].concat());
-    assert_eq!(code, 0, "{stderr}");
-    eventually("the write is logged", || service.log().contains("spiffe://spurline/ci").then_some(()));
-}
-
-#[test]
-fn commands_work_over_a_unix_socket() {
-    let folder = Folder::new();
-    let server = format!("unix:{}", folder.path().join("s.sock").display());
-    let mut service = Service::start(&[&format!("--rest-listen={server}")]).ready();
-    let file = folder.write("a.yaml", &sandbox("alice", "a", 1));
-    assert_eq!(ask(&server, &["sandbox", "apply", "-f", &file, "--wait"]).0, 0);
-    assert!(ask(&server, &["sandbox", "get", "alice", "-o", "json"]).1.contains("\"alice\""));
-    service.signal(Signal::TERM);
-    assert_eq!(service.ended().code(), Some(0));
-    let (code, _, stderr) = ask(&server, &["sandbox", "list"]);
-    assert!(code == 1 && stderr.contains(&server), "{stderr}");
-}
-
-#[test]
-fn a_unix_socket_beside_tls_is_in_clear_text() {
-    let (folder, ours) = (Folder::new(), authority());
-    let (cert, key) = issue(&ours, SanType::IpAddress("127.0.0.1".parse().unwrap()));
-    let server = format!("unix:{}", folder.path().join("s.sock").display());
-    let _service = Service::start(&[
-        &format!("--rest-listen={server}"),
-        &format!("--rest-cert-file={}", folder.write("tls.crt", &cert)),
-        &format!("--rest-key-file={}", folder.write("tls.key", &key)),
-    ])
-    .ready();
-    let (code, _, stderr) = ask(&server, &["sandbox", "list"]);
-    assert_eq!(code, 0, "{stderr}");
 }
 
 #[test]

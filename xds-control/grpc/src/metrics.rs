@@ -44,6 +44,8 @@ pub(crate) struct Metrics {
 const PUSH_SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
 impl Client {
+    const ALL: [Self; 4] = [Self::Spurline, Self::Envoy, Self::Grpc, Self::Other];
+
     pub(crate) fn of(user_agent: &str) -> Self {
         match user_agent {
             "spurline-proxy" => Self::Spurline,
@@ -101,6 +103,19 @@ impl Metrics {
             m.initial_syncs_waiting,
         );
         registry.register("routes_watchers", "Open watches of the Routes API", m.watchers);
+        metrics.begin();
         metrics
+    }
+
+    /// Every series is there before anything happened: what is missing cannot be alerted on.
+    fn begin(&self) {
+        for client in Client::ALL {
+            drop(self.streams.get_or_create(&ClientLabel { client }));
+        }
+        for ty in ResourceType::ALL {
+            for counted in [&self.pushes, &self.rejections] {
+                drop(counted.get_or_create(&TypeLabel::of(ty)));
+            }
+        }
     }
 }

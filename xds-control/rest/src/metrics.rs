@@ -66,6 +66,18 @@ pub(crate) enum Limit {
     BodyBytes,
 }
 
+impl MethodLabel {
+    const ALL: [Self; 5] = [Self::Get, Self::Put, Self::Post, Self::Delete, Self::Other];
+}
+
+impl StatusClass {
+    const ALL: [Self; 4] = [Self::Success, Self::Redirect, Self::Client, Self::Server];
+}
+
+impl Limit {
+    const ALL: [Self; 5] = [Self::Requests, Self::Waits, Self::Watchers, Self::Queue, Self::BodyBytes];
+}
+
 // === impl WriterMetrics ===
 
 impl WriterMetrics {
@@ -147,7 +159,20 @@ impl HttpMetrics {
             "Watches ended because they fell behind",
             watchers_cut.clone(),
         );
+        metrics.begin();
         metrics
+    }
+
+    /// Every series is there before anything happened: what is missing cannot be alerted on.
+    fn begin(&self) {
+        for method in MethodLabel::ALL {
+            for class in StatusClass::ALL {
+                drop(self.responses.get_or_create(&ResponseLabels { method, class }));
+            }
+        }
+        for limit in Limit::ALL {
+            drop(self.refused.get_or_create(&RefusedLabels { limit }));
+        }
     }
 
     pub(crate) fn response(&self, method: &axum::http::Method, status: axum::http::StatusCode) {
