@@ -14,9 +14,7 @@ mod settings;
 mod stream;
 
 pub use budget::Rate;
-pub use connection::{
-    Connection, End, Event, GoAway, Gone, OpenError, ResetBy, Role, StreamStatus,
-};
+pub use connection::{Connection, End, Event, GoAway, Gone, OpenError, ResetBy, Role, StreamStatus};
 pub use error::{ErrorCode, Flood, Violation};
 pub use head::{HeadMeta, Scheme, Section};
 pub use hpack::{BlockError, Decoder, Encoder};
