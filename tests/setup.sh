@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs what the suites need and is missing: Debian packages, npm's ws below target/tools. Starts nothing.
+# Installs what the suites need and is missing: Debian packages, libraries of npm, PyPI and Go below target/tools. Starts nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # command → Debian package
 needs=(nginx:nginx haproxy:haproxy wrk:wrk curl:curl redis-server:redis-server redis-cli:redis-tools
-  psql:postgresql-client nft:nftables iptables:iptables ip:iproute2 node:nodejs npm:npm python3:python3
+  psql:postgresql-client nft:nftables iptables:iptables ip:iproute2 node:nodejs npm:npm python3:python3 pip3:python3-pip go:golang-go
   prlimit:util-linux setpriv:util-linux)
 missing=()
 for need in "${needs[@]}"; do
@@ -34,3 +34,13 @@ if [[ ! -d target/tools/node_modules/ws ]]; then
   npm install --silent --no-audit --no-fund --prefix target/tools ws@8 >/dev/null ||
     { echo "tests/setup.sh: npm cannot install ws@8 into target/tools; check the network or the npm registry setting" >&2; exit 1; }
 fi
+
+if [[ ! -d target/tools/python/grpc ]]; then
+  pip3 install --quiet --disable-pip-version-check --root-user-action=ignore --target target/tools/python \
+    'grpcio>=1.70,<2' 'protobuf>=6,<8' ||
+    { echo "tests/setup.sh: pip3 cannot install grpcio into target/tools/python; check the network or the setting of its index" >&2; exit 1; }
+fi
+
+mkdir -p target/tools/bin
+go -C tests/backends/routes-client build -o "$PWD/target/tools/bin/routes-client" . ||
+  { echo "tests/setup.sh: go cannot build tests/backends/routes-client; check the network, GOPROXY, and that go is 1.23 or newer" >&2; exit 1; }
