@@ -10,6 +10,7 @@ mod render;
 mod rules;
 mod status;
 mod target;
+mod unique;
 mod watch;
 
 use std::{fmt, sync::Arc};

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use spurline_core::document::{self, DOCUMENT_BYTES_MAX, Document, Fault, Id};
 use tokio::{sync::SemaphorePermit, time::timeout};
 
-use super::{App, clipped};
+use super::{App, clipped, unique::Unique};
 use crate::{metrics::Limit, problem::Problem};
 
 /// How long a client may take to send a document.
@@ -32,8 +32,9 @@ pub(super) async fn read(app: &App, headers: &HeaderMap, body: Body, id: &Id) ->
 }
 
 fn parse(json: &[u8], id: &Id) -> Result<Document, Vec<Fault>> {
-    let mut value = serde_json::from_slice(json).map_err(|error| {
-        let what = if json.is_empty() { "is empty".to_owned() } else { format!("is not JSON: {error}") };
+    let Unique(mut value) = serde_json::from_slice(json).map_err(|error| {
+        let what =
+            if json.is_empty() { "is empty".to_owned() } else { format!("cannot be read as JSON: {error}") };
         vec![Fault { pointer: String::new(), what, allowed: format!("a {} as a JSON object", id.kind) }]
     })?;
     let other = fill_name(&mut value, id);

@@ -45,6 +45,20 @@ async fn what_is_not_json_or_another_document_is_refused() {
 }
 
 #[tokio::test]
+async fn a_member_that_stands_twice_is_refused_wherever_it_is() {
+    let service = Service::new();
+    for (body, name) in [
+        (r#"{"spec": {"forks": []}, "spec": {"forks": []}}"#, "spec"),
+        (r#"{"spec": {"forks": [{"workload": "a/B/c", "ports": {"80": [], "80": []}}]}}"#, "80"),
+        (r#"{"spec": {"forks": []}, "status": {"a": [{"b": 1.5, "b": -1, "c": true}]}}"#, "b"),
+    ] {
+        let problem = service.send("PUT", "/v1/sandboxes/alice", &[], body).await.problem(400);
+        let detail = problem["errors"][0]["detail"].as_str().unwrap();
+        assert!(detail.contains(&format!("{name:?} stands twice")), "{detail}");
+    }
+}
+
+#[tokio::test]
 async fn the_path_names_the_document_and_the_body_need_not() {
     let service = Service::new();
     let ports = json!({"8080": ["127.0.0.1:9102"]});
