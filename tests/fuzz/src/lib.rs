@@ -1,5 +1,10 @@
 //! The bodies of the fuzz targets, one module per crate under test.
 
+pub mod core;
+pub mod grpc;
 pub mod http;
 pub mod net;
+pub mod rest;
 pub mod route;
+pub mod source;
+pub mod xds;
