@@ -66,10 +66,15 @@ impl Opener {
                 io::ErrorKind::NotFound => failed(path, io::Error::other(NO_FOLDER)),
                 _ => failed(&unfinished, error),
             })?;
-        fenced(&unfinished, || {
+        let made = fenced(&unfinished, || {
             let database = (self.0)(file).map_err(|error| unopened(&unfinished, error))?;
             init(&database).map_err(|error| refused(&unfinished, error))
-        })?;
+        });
+        if made.is_err() {
+            // It holds nothing, and on a full disk it is in the way.
+            let _ = fs::remove_file(&unfinished);
+        }
+        made?;
         fs::rename(&unfinished, path).map_err(|error| failed(path, error))?;
         sync_folder(path)
     }

@@ -44,6 +44,16 @@ fn a_full_disk_changes_nothing_and_is_got_over() {
 }
 
 #[test]
+fn a_store_that_cannot_be_made_leaves_nothing_behind() {
+    let disk = Disk::default();
+    let (folder, path) = folder();
+    disk.fail_after(0);
+    let error = Store::open_with(&path, disk.opener()).unwrap_err();
+    assert!(matches!(error, StoreError::Full { .. }), "{error}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn what_a_failed_commit_left_on_the_disk_is_taken_back() {
     // All is written and a flush fails: the file may then have what nobody was told of.
     for flushes in 0..2 {
@@ -99,6 +109,38 @@ fn a_store_of_a_later_version_is_not_touched() {
     raw(&path, "about", "manifest", br#"{"format":2,"what":"ever"}"#);
     let error = Store::open(&path).unwrap_err();
     assert!(matches!(error, StoreError::Newer { format: 2, known: 1, .. }), "{error}");
+}
+
+#[test]
+fn every_reason_not_to_open_names_the_file_and_what_to_do() {
+    let backup = "nothing was changed. Restore the file from a backup, or move it away to start empty";
+    let seen = |prepare: &dyn Fn(&Path), wanted: &[&str]| {
+        let (_folder, path) = folder();
+        let mut store = Store::open(&path).unwrap();
+        for number in 0..50 {
+            put(&mut store, &format!("Sandbox/s{number}"), 1 + number).unwrap();
+        }
+        drop(store);
+        prepare(&path);
+        let text = Store::open(&path).unwrap_err().to_string();
+        for part in wanted.iter().chain([&path.to_str().unwrap()]) {
+            assert!(text.contains(part), "{text}\nshould have\n{part}");
+        }
+        assert!(!text.contains('\n'), "{text}");
+    };
+    let cut = |path: &Path| {
+        let bytes = fs::read(path).unwrap();
+        fs::write(path, bytes.get(..bytes.len() / 2).unwrap()).unwrap();
+    };
+    seen(&cut, &[backup]);
+    seen(&|path| fs::write(path, "").unwrap(), &["the file is empty", backup]);
+    seen(&|path| fs::write(path, "kind: Sandbox").unwrap(), &["this is no store", backup]);
+    let later = |path: &Path| raw(path, "about", "manifest", br#"{"format":2}"#);
+    seen(&later, &["written in format 2, and this version reads format 1; start the later version"]);
+    let altered = |path: &Path| raw(path, "records", "Sandbox/s7", b"12345678{}");
+    seen(&altered, &["record Sandbox/s7: its checksum does not match its text", "backup"]);
+    let away = |path: &Path| fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    seen(&away, &["the folder does not exist, and is not made"]);
 }
 
 #[test]
