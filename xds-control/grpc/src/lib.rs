@@ -36,7 +36,7 @@ pub struct Settings {
     pub subscriptions_max: usize,
     /// Bytes of resources in one response. Default 512 KiB.
     pub response_bytes_max: usize,
-    /// Bytes of one request; what a client has when it comes back is in it. Default 16 MiB.
+    /// Bytes of one request; what a client has when it comes back is in it, of ours at most 2 MiB. Default 4 MiB.
     pub request_bytes_max: usize,
     /// After this an unanswered response counts as lost. Default 5 s.
     pub answer_timeout: Duration,
@@ -57,7 +57,7 @@ impl Default for Settings {
             initial_sync_timeout: Duration::from_secs(5),
             subscriptions_max: 4096,
             response_bytes_max: 512 * 1024,
-            request_bytes_max: 16 * 1024 * 1024,
+            request_bytes_max: 4 * 1024 * 1024,
             answer_timeout: Duration::from_secs(5),
             stream_age_max: Duration::from_secs(30 * 60),
             watchers_max: 1000,

@@ -5,7 +5,13 @@
 //! known by a point in the catalog's history, not by a list of names.
 //!
 //! It sees no socket, no lock and no clock, and encodes nothing twice. Rules are those of the xDS protocol document,
-//! "Incremental xDS".
+//! "Incremental xDS". Three of its rules have no place here: that a stale nonce of state of the world still counts for
+//! subscriptions and that its answers are full sets, because only the incremental variant is served; and that endpoints
+//! are sent again after a change of their cluster, because none of our resources is warmed by another.
+//!
+//! Whatever a client sends, what is kept of it is bounded: subscriptions and names that are given up by
+//! [`Limits::subscriptions_max`], what it had before by [`INITIAL_VERSIONS_MAX`], words by [`REASON_BYTES_MAX`]. The rest
+//! of a message is gone when it has been read.
 
 mod lane;
 mod response;
@@ -24,7 +30,9 @@ use spurline_api::{
     google::rpc::Status,
     spurline::routing::v1::Rejections,
 };
-use spurline_core::catalog::{Catalog, Pattern, PatternError, ResourceType, Revision, Truncated};
+use spurline_core::catalog::{
+    Catalog, PATTERN_LEN_MAX, Pattern, PatternError, ResourceType, Revision, Truncated,
+};
 use spurline_hub::Rejection;
 
 pub(crate) use response::Response;
@@ -35,6 +43,10 @@ use lane::{Lane, Polled, Removals, Turn, Verdict};
 /// Rejections by name that are told apart; a response with more counts as rejected as a whole.
 const REJECTIONS_MAX: usize = 256;
 
+/// Resources that a client may say it has when it comes back. Ours says it of 2 MiB of names and versions at most.
+const INITIAL_VERSIONS_MAX: usize = 100_000;
+/// The longest reason of a rejection that is kept.
+const REASON_BYTES_MAX: usize = 1024;
 /// A client that comes back with overrides is told of none before it has asked for key owners, which it does at once
 /// if at all, or before this has passed.
 const KEY_OWNERS_WAIT: Duration = Duration::from_secs(1);
@@ -42,7 +54,7 @@ const KEY_OWNERS_WAIT: Duration = Duration::from_secs(1);
 /// What bounds a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Subscriptions of a stream, all types together.
+    /// Subscriptions of a stream, all types together; and names in one message.
     pub(crate) subscriptions_max: usize,
     /// Bytes of resources and names in a response; one resource may go beyond.
     pub(crate) response_bytes_max: usize,
@@ -74,6 +86,10 @@ pub(crate) enum Refusal {
     Pattern { name: String, error: PatternError },
     #[error("more than {0} subscriptions on one stream")]
     Subscriptions(usize),
+    #[error(
+        "more than {INITIAL_VERSIONS_MAX} initial_resource_versions; allowed: none, and everything is sent"
+    )]
+    InitialVersions,
 }
 
 #[derive(Debug)]
@@ -130,7 +146,7 @@ impl Session {
             self.effects.push(Effect::Describe(node));
         }
         let Some(ty) = ResourceType::from_type_url(&request.type_url) else {
-            self.effects.push(Effect::UnknownType(request.type_url));
+            self.effects.push(Effect::UnknownType(clip(&request.type_url, PATTERN_LEN_MAX)));
             return Ok(());
         };
         if !request.response_nonce.is_empty() {
@@ -142,10 +158,18 @@ impl Session {
         if is_first && is_empty && self.wildcard == LegacyWildcard::On {
             subscribe.push("*".to_owned());
         }
+        let mut unsubscribe = request.resource_names_unsubscribe;
+        for names in [&mut subscribe, &mut unsubscribe] {
+            names.sort_unstable();
+            names.dedup();
+            if names.len() > self.limits.subscriptions_max {
+                return Err(Refusal::Subscriptions(self.limits.subscriptions_max));
+            }
+        }
         for name in subscribe {
             self.subscribe(ty, &name)?;
         }
-        for name in request.resource_names_unsubscribe {
+        for name in unsubscribe {
             // What cannot be subscribed to cannot be unsubscribed from.
             if let Ok(pattern) = Pattern::parse(&name)
                 && self.lane(ty).unsubscribe(&pattern)
@@ -155,6 +179,9 @@ impl Session {
         }
         if is_first {
             // What the client has counts here and nowhere else.
+            if request.initial_resource_versions.len() > INITIAL_VERSIONS_MAX {
+                return Err(Refusal::InitialVersions);
+            }
             let known = Known::from(request.initial_resource_versions);
             if ty == ResourceType::Override && !known.is_empty() {
                 self.key_owners_by = Some(now + KEY_OWNERS_WAIT);
@@ -306,17 +333,23 @@ fn rejections(error: &Status, revision: Revision) -> Vec<Rejection> {
         .filter(|detail| detail.type_url == REJECTIONS_TYPE_URL)
         .filter_map(|detail| Rejections::decode(&*detail.value).ok())
         .flat_map(|detail| detail.rejections)
-        .filter(|rejection| !rejection.name.is_empty())
+        // No resource has a longer name.
+        .filter(|rejection| (1..=PATTERN_LEN_MAX).contains(&rejection.name.len()))
         .map(|rejection| Rejection {
             name: Some(Arc::from(rejection.name)),
             revision,
-            reason: rejection.reason,
+            reason: clip(&rejection.reason, REASON_BYTES_MAX),
         })
         .collect();
     if named.is_empty() || named.len() > REJECTIONS_MAX {
-        return vec![Rejection { name: None, revision, reason: error.message.clone() }];
+        return vec![Rejection { name: None, revision, reason: clip(&error.message, REASON_BYTES_MAX) }];
     }
     named
+}
+
+/// The beginning of a text that somebody else chose, in memory of its own.
+pub(crate) fn clip(text: &str, bytes_max: usize) -> String {
+    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

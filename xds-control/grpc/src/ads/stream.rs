@@ -23,8 +23,11 @@ use tonic::{Status, codec::Streaming};
 use super::Ads;
 use crate::{
     metrics::{Client, ClientLabel, TypeLabel},
-    session::{Effect, Limits, Refusal, Response, Session},
+    session::{Effect, Limits, Refusal, Response, Session, clip},
 };
+
+/// The most bytes that are kept of each part of what a client says of itself.
+const NODE_BYTES_MAX: usize = 256;
 
 pub(super) struct Stream {
     ads: Ads,
@@ -186,7 +189,7 @@ impl Stream {
             let text = refusal.to_string();
             End(Some(match refusal {
                 Refusal::Pattern { .. } => Status::invalid_argument(text),
-                Refusal::Subscriptions(_) => Status::resource_exhausted(text),
+                Refusal::Subscriptions(_) | Refusal::InitialVersions => Status::resource_exhausted(text),
             }))
         })
     }
@@ -247,8 +250,12 @@ impl Stream {
         let UserAgentVersionType::UserAgentVersion(version) = node
             .user_agent_version_type
             .unwrap_or_else(|| UserAgentVersionType::UserAgentVersion(String::new()));
-        let program = format!("{} {version}", node.user_agent_name).trim_end().to_owned();
-        self.guard.describe(spurline_hub::Node { id: node.id, cluster: node.cluster, program });
+        let program = format!("{} {version}", node.user_agent_name);
+        self.guard.describe(spurline_hub::Node {
+            id: clip(&node.id, NODE_BYTES_MAX),
+            cluster: clip(&node.cluster, NODE_BYTES_MAX),
+            program: clip(program.trim_end(), NODE_BYTES_MAX),
+        });
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a client says it has when it comes back, until it has been compared with what there is.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use spurline_core::catalog::{Catalog, Entry, Pattern, ResourceType};
 
@@ -27,9 +27,16 @@ impl Known {
 
     /// What the client had, it may have dropped by now. That it had it still counts.
     pub(crate) fn distrust(&mut self, pattern: &Pattern) {
+        if let Pattern::Exact(name) = pattern {
+            if let Some(version) = self.versions.get_mut(&**name) {
+                *version = None;
+            }
+            return;
+        }
+        let from = if let Pattern::Prefix(prefix) = pattern { prefix } else { "" };
         self.versions
-            .iter_mut()
-            .filter(|(name, _)| pattern.matches(name))
+            .range_mut::<str, _>((Bound::Included(from), Bound::Unbounded))
+            .take_while(|(name, _)| pattern.matches(name))
             .for_each(|(_, version)| *version = None);
     }
 

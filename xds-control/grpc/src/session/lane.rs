@@ -108,8 +108,9 @@ impl Lane {
         self.known = known;
     }
 
+    /// How many names are kept for the client, with those that it gave up and has not been told of.
     pub(super) fn subscriptions(&self) -> usize {
-        self.subscriptions.len()
+        self.subscriptions.len() + self.again.len()
     }
 
     /// Subscribing again tells again: the client may have forgotten.

@@ -20,6 +20,7 @@ use spurline_core::{
 
 use super::{Effect, KEY_OWNERS_WAIT, Limits, Refusal, Session};
 
+mod limits;
 mod order;
 
 pub(super) const LIMITS: Limits =
@@ -525,49 +526,4 @@ fn what_goes_while_a_subscription_is_renewed_does_not_stay_with_the_client() {
     peer.subscribe(OVERRIDE, &["a/D/x/*"]);
     peer.acknowledge(&under_way);
     assert_eq!(peer.takes(), only(&[], &["a/D/x/1"]));
-}
-
-// === Limits ===
-
-#[test]
-fn a_type_of_others_is_not_answered_and_does_no_harm() {
-    let mut peer = Peer::new(&[X1]);
-    let url = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
-    peer.say(DeltaDiscoveryRequest { type_url: url.to_owned(), ..Default::default() });
-    assert_eq!(peer.hears(), None);
-    assert_eq!(peer.effects, [Effect::UnknownType(url.to_owned())]);
-    peer.subscribe(OVERRIDE, &["*"]);
-    assert_eq!(peer.takes(), only(&["a/D/x/1"], &[]));
-}
-
-#[test]
-fn a_name_that_cannot_be_one_ends_the_stream_with_what_is_allowed() {
-    let mut peer = Peer::new(&[]);
-    let long = "x".repeat(10_000);
-    for name in ["", "a b", "*/*", long.as_str()] {
-        let refused = peer.session.request(asks(OVERRIDE, &[name], &[]), peer.now);
-        let refusal = refused.expect_err("it is no name");
-        assert!(refusal.to_string().len() < 400, "{refusal}");
-    }
-}
-
-#[test]
-fn a_stream_has_a_bounded_number_of_subscriptions() {
-    let mut peer = Peer::new(&[]);
-    let names: Vec<String> = (0..=LIMITS.subscriptions_max).map(|at| format!("a/D/x/{at}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let refused = peer.session.request(asks(OVERRIDE, &names, &[]), peer.now);
-    assert_eq!(refused, Err(Refusal::Subscriptions(LIMITS.subscriptions_max)));
-}
-
-#[test]
-fn every_subscription_is_reported_once_and_its_end_as_well() {
-    let mut peer = Peer::new(&[]);
-    peer.subscribe(OVERRIDE, &["a/D/x/*"]);
-    peer.unsubscribe(OVERRIDE, &["a/D/x/*", "a/D/x/*", "never"]);
-    let pattern = Pattern::Prefix("a/D/x/".into());
-    assert_eq!(
-        peer.effects,
-        [Effect::Subscribe(OVERRIDE, pattern.clone()), Effect::Unsubscribe(OVERRIDE, pattern)]
-    );
 }
