@@ -112,7 +112,7 @@ pub struct WorkloadRoutingRuleOp {
     /// Default ADD.
     #[prost(enumeration = "WatchOp", tag = "1")]
     pub op: i32,
-    /// For REMOVE with the fields that identify it. Default none, for SYNCED.
+    /// For REMOVE without mappings, with the sandbox that was told before. Default none, for SYNCED.
     #[prost(message, optional, tag = "2")]
     pub route: ::core::option::Option<WorkloadRoutingRule>,
 }
@@ -263,7 +263,7 @@ pub mod routes_client {
                 .insert(GrpcMethod::new("routes.Routes", "GetWorkloadRoutingRules"));
             self.inner.unary(req, path, codec).await
         }
-        /// The same, then every change. Before the one SYNCED there are only ADDs, one for each rule that exists.
+        /// The same, then every change. Before the one SYNCED there are only ADDs, at least one for each rule that exists.
         pub async fn watch_workload_routing_rules(
             &mut self,
             request: impl tonic::IntoRequest<super::WorkloadRoutingRulesRequest>,
@@ -343,7 +343,7 @@ pub mod routes_server {
             >
             + std::marker::Send
             + 'static;
-        /// The same, then every change. Before the one SYNCED there are only ADDs, one for each rule that exists.
+        /// The same, then every change. Before the one SYNCED there are only ADDs, at least one for each rule that exists.
         async fn watch_workload_routing_rules(
             &self,
             request: tonic::Request<super::WorkloadRoutingRulesRequest>,

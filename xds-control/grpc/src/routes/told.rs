@@ -104,7 +104,7 @@ impl Told {
         }
         if let Some(was) = was {
             drop(sandbox);
-            self.sandboxes.release(was);
+            self.sandboxes.release(&was);
         }
     }
 
@@ -118,7 +118,7 @@ impl Told {
                 Phase::Synced => self.tell(WatchOp::Remove, rule),
             }
         }
-        self.sandboxes.release(sandbox);
+        self.sandboxes.release(&sandbox);
     }
 }
 
@@ -154,10 +154,10 @@ impl Names {
         new
     }
 
-    /// Forgets it with its last rule.
-    fn release(&mut self, name: Arc<str>) {
-        if Arc::strong_count(&name) == 2 {
-            self.0.remove(&name);
+    /// Forgets it if only the caller has it still.
+    fn release(&mut self, name: &Arc<str>) {
+        if Arc::strong_count(name) == 2 {
+            self.0.remove(name);
         }
     }
 }

@@ -20,7 +20,7 @@ use super::{rule::Wanted, told::Told};
 use crate::feed::{Feed, Known};
 
 /// Bytes of overrides that are turned into messages at a time.
-const CHUNK_BYTES: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 16 * 1024;
 
 pub(super) struct Watch {
     hub: Hub,
