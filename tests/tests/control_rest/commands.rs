@@ -35,6 +35,27 @@ fn a_sandbox_is_applied_waited_for_listed_and_deleted_by_command() {
 }
 
 #[test]
+fn a_wait_that_is_not_over_in_time_says_how_many_have_it_and_is_2() {
+    let control = TestControl::start();
+    let connection = control.connection();
+    let mut mute = connection.stream("mute");
+    mute.subscribe(spurline_tests::xds::OVERRIDE, &["*"], &[]);
+    let first = mute.response();
+    mute.ack(&first);
+    let directory = tempfile::tempdir().expect("make a directory");
+    let file = directory.path().join("alice.yaml");
+    std::fs::write(&file, cart("alice").file()).expect("write");
+    let file = file.to_string_lossy().into_owned();
+    let done = run(&control, &["sandbox", "apply", "-f", &file, "--wait", "--timeout", "500ms"]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stdout.contains("sandbox/alice created"), "it is written all the same: {done:?}");
+    assert!(done.stderr.contains("only 0/1 proxies in time"), "{}", done.stderr);
+    let done = run(&control, &["sandbox", "delete", "alice", "--wait", "--timeout", "500ms"]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stdout.contains("sandbox/alice deleted"), "{done:?}");
+}
+
+#[test]
 fn a_command_that_fails_says_why_on_standard_error_and_in_its_exit_code() {
     let control = TestControl::start();
     let directory = tempfile::tempdir().expect("make a directory");
