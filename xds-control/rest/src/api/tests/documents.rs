@@ -28,7 +28,10 @@ async fn what_is_not_json_or_another_document_is_refused() {
     assert_eq!(other["errors"][0]["pointer"], "/metadata/name");
     let text = sandbox("alice").to_string();
     for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"] {
-        service.send("PUT", "/v1/sandboxes/alice", &[("content-type", kind)], &text).await.problem(415);
+        let answer = service.send("PUT", "/v1/sandboxes/alice", &[("content-type", kind)], &text).await;
+        let detail = answer.problem(415)["detail"].to_string();
+        let sent = kind.split(';').next().unwrap();
+        assert!(detail.contains(sent) && detail.contains("allowed: application/json"), "{detail}");
     }
     let coded = [("content-type", "application/json"), ("content-encoding", "gzip")];
     service.send("PUT", "/v1/sandboxes/alice", &coded, &text).await.problem(415);
@@ -56,6 +59,28 @@ async fn a_member_that_stands_twice_is_refused_wherever_it_is() {
         let detail = problem["errors"][0]["detail"].as_str().unwrap();
         assert!(detail.contains(&format!("{name:?} stands twice")), "{detail}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_was_in_the_way_and_what_is_allowed() {
+    let service = Service::new();
+    service.put_sandbox("alice").await;
+    let text = sandbox("alice").to_string();
+    let refused = async |method: &str, target: &str, field: (&str, &str), status| {
+        let answer = service.send(method, target, &[field], &text).await;
+        answer.problem(status)["detail"].as_str().unwrap().to_owned()
+    };
+    let one = "/v1/sandboxes/alice";
+    let exists = refused("PUT", one, ("if-none-match", "*"), 412).await;
+    assert!(exists.contains("Sandbox alice exists"), "{exists}");
+    let unquoted = refused("PUT", one, ("if-match", "0000000000000001"), 400).await;
+    assert!(unquoted.contains("quotes included"), "{unquoted}");
+    let method = refused("POST", one, ("accept", "*/*"), 405).await;
+    assert_eq!(method, "POST is not served here; allowed: GET, HEAD, PUT, DELETE");
+    let path = refused("GET", "/v1/sandboxes/%ff", ("accept", "*/*"), 400).await;
+    assert!(path.contains("allowed: UTF-8"), "{path}");
+    let slash = refused("GET", "/v1/sandboxes/", ("accept", "*/*"), 404).await;
+    assert!(slash.contains("there are /v1/sandboxes, "), "{slash}");
 }
 
 #[tokio::test]
