@@ -150,12 +150,12 @@ impl Engine {
             };
             match event {
                 Some(Event::Response(first)) => {
-                    let mut responses = vec![first];
+                    let mut responses = vec![*first];
                     // The link may have read more already; one table serves them all.
                     tokio::task::yield_now().await;
                     while responses.len() < CONFLATED_MAX && pending.is_none() {
                         match events.try_recv() {
-                            Ok(Event::Response(more)) => responses.push(more),
+                            Ok(Event::Response(more)) => responses.push(*more),
                             Ok(other) => pending = Some(other),
                             Err(_) => break,
                         }
@@ -210,7 +210,7 @@ impl Engine {
     }
 
     /// Puts what is good of some responses in force, then answers them.
-    fn receive(&mut self, responses: Vec<Box<DeltaDiscoveryResponse>>) {
+    fn receive(&mut self, responses: Vec<DeltaDiscoveryResponse>) {
         let started = Instant::now();
         let now = now_unix_s();
         let bytes: usize = responses.iter().map(|response| response.encoded_len()).sum();
@@ -221,7 +221,7 @@ impl Engine {
         let mut answers = Vec::new();
         let mut violation = None;
         for response in responses {
-            match self.session.receive(*response, &mut batch) {
+            match self.session.receive(response, &mut batch) {
                 Ok(answer) => answers.push(answer),
                 Err(violated) => {
                     violation = Some(violated);

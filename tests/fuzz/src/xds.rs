@@ -222,7 +222,6 @@ fn response(bytes: &mut Iter<'_, u8>) -> Option<DeltaDiscoveryResponse> {
         removed_resources: removed,
         nonce: "n".repeat(usize::from(end % 4)),
         system_version_info: if end % 8 < 4 { "1".to_owned() } else { String::new() },
-        ..DeltaDiscoveryResponse::default()
     })
 }
 
