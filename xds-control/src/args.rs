@@ -3,8 +3,9 @@
 use clap::{Arg, ArgAction, Command};
 
 pub(crate) const SERVE: &str = "serve";
-/// Every environment variable begins with it.
-pub(crate) const ENV_PREFIX: &str = "SPURLINE_CONTROL_";
+/// Every environment variable begins with it. Not with `SPURLINE_`: the proxy refuses variables of that kind that it does
+/// not know, and both may be started from one shell.
+pub(crate) const ENV_PREFIX: &str = "SPURLINECTL_";
 
 /// A setting of `serve`: its flag, which is its variable too, how its value is shown, its default and what it does.
 pub(crate) struct Setting {

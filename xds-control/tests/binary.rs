@@ -204,12 +204,12 @@ fn wrong_arguments_and_settings_are_64_and_all_told() {
     }
     let output = control()
         .args(["serve", "--workers=0", "--grpc-listen=0.0.0.0:0"])
-        .env("SPURLINE_CONTROL_LOG_LEVEL", "loud")
+        .env("SPURLINECTL_LOG_LEVEL", "loud")
         .output()
         .unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(64));
-    for part in ["--workers=0: ", "--grpc-listen=0.0.0.0:0: ", "SPURLINE_CONTROL_LOG_LEVEL=loud: "] {
+    for part in ["--workers=0: ", "--grpc-listen=0.0.0.0:0: ", "SPURLINECTL_LOG_LEVEL=loud: "] {
         assert!(stderr.contains(part), "{stderr}");
     }
 }

@@ -74,7 +74,7 @@ fn whom_nobody_listens_to_any_more_ends_without_a_panic() {
     assert_eq!(ask(&server, &["apply", "-f", &file]).0, 0);
     for arguments in [&["sandbox", "list", "-o", "json"][..], &["--help"], &["sandbox", "list", "--help"]] {
         let mut command = control();
-        command.args(arguments).env("SPURLINE_CONTROL_SERVER", &server);
+        command.args(arguments).env("SPURLINECTL_SERVER", &server);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
