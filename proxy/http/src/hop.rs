@@ -1,4 +1,4 @@
-use crate::{Error, Head, Name, Start, ascii, head::bit};
+use crate::{Error, Head, Name, Start, Version, ascii, head::bit};
 
 /// More options than this in one message are an attack on whoever matches them against fields.
 const CONNECTION_OPTIONS_MAX: usize = 32;
@@ -66,10 +66,19 @@ pub fn connection_options(
     Ok(options)
 }
 
-/// Removes the fields that are meant for one hop only. `TE: trailers` is kept, with its nomination;
-/// `Transfer-Encoding` goes, for the encoder writes its own.
+/// Removes the fields that are meant for one hop only. `TE: trailers` is kept: with its nomination in a head of HTTP/1,
+/// and as it is in one of HTTP/2, which gets the nomination when it is written as HTTP/1. `Transfer-Encoding` goes, for
+/// the encoder writes its own.
 pub fn remove_hop_by_hop(head: &mut Head) {
     if head.names & HOP_BY_HOP == 0 {
+        return;
+    }
+    if head.version == Version::Http2 {
+        // Its decoder let no other `te` pass, and a nomination means nothing there (RFC 9113 section 8.2.2).
+        let meant_for_one_hop = HOP_BY_HOP & !bit(Name::Te);
+        head.fields.iter_mut().filter(|field| meant_for_one_hop & bit(field.known) != 0).for_each(|field| {
+            field.removed = true;
+        });
         return;
     }
     let trailers = head

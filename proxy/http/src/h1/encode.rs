@@ -1,4 +1,4 @@
-use crate::{Framing, Head, Start, Version, h1::Upgrade};
+use crate::{Framing, Head, Name, Start, Version, h1::Upgrade};
 
 /// What a response says about the connection it is sent on (RFC 9112 section 9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub fn encode_request(head: &Head, framing: Framing, upgrade: Option<&Upgrade>, 
     head.write_fields(out);
     if framing == Framing::Chunked {
         out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    if head.version == Version::Http2 && head.value(Name::Te).is_some() {
+        // HTTP/2 has it without the nomination that HTTP/1 asks for (RFC 9110 section 10.1.4).
+        out.extend_from_slice(b"connection: te\r\n");
     }
     if let Some(upgrade) = upgrade {
         encode_upgrade(upgrade.protocols(), out);

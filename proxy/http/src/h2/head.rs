@@ -118,6 +118,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Takes a line of a table.
+    #[inline]
     pub(in crate::h2) fn copy_line(&mut self, line: &[u8], judged: Judged) -> Result<(), BlockError> {
         let start = self.head.block.len();
         self.head.block.extend_from_slice(line);
@@ -196,7 +197,7 @@ impl<'a> Collector<'a> {
         let (name, value) = self.spans(line);
         if self.is_trailers() && token.has_name() {
             // RFC 9110 section 6.5.1: dropped, never merged.
-            if token.known() != Name::Other || trailer::is_forbidden(token.name()) {
+            if line.judged.known != Name::Other || trailer::is_forbidden(token.name()) {
                 return self.head.block.truncate(line.start);
             }
         }
@@ -206,7 +207,7 @@ impl<'a> Collector<'a> {
             Token::EXPECT => self.meta.expects_continue = true,
             _ => {}
         }
-        self.push(line, (name, value), token.known());
+        self.push(line, (name, value), line.judged.known);
     }
 
     /// There is one authority: a `host` beside `:authority` says the same or the request is malformed (RFC 9113 section

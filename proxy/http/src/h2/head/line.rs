@@ -10,6 +10,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::h2) struct Judged {
     pub(in crate::h2) token: Token,
+    pub(in crate::h2) known: Name,
     /// Why no head may have the name.
     pub(in crate::h2) name_defect: Option<Error>,
     /// Why no head may have the value under that name.

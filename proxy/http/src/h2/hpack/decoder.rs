@@ -131,7 +131,8 @@ impl Decoder {
         let value = out.get(value_start..).unwrap_or_default();
         let name_bytes = value_start - 2 - start;
         let value_defect = Judged::value(token, value);
-        let judged = Judged { token, name_defect, value_defect, name_bytes: name_bytes as u32 };
+        let known = token.known();
+        let judged = Judged { token, known, name_defect, value_defect, name_bytes: name_bytes as u32 };
         let size = judged.name_octets() + value.len() + ENTRY_OVERHEAD_BYTES;
         out.extend_from_slice(b"\r\n");
         if literal == Literal::Incremental {
@@ -150,12 +151,13 @@ impl Default for Decoder {
 }
 
 /// The line at an index of both tables (RFC 7541 section 2.3.3).
+#[inline]
 fn lookup(table: &DynamicTable<Judged>, index: usize) -> Result<(&[u8], Judged), BlockError> {
-    if let Some(entry) = static_table::get(index) {
-        return Ok((entry.line, entry.judged()));
+    match index.checked_sub(static_table::ENTRIES + 1) {
+        Some(age) => table.get(age).map(|(line, judged)| (line, *judged)),
+        None => static_table::get(index).map(|entry| (entry.line, entry.judged())),
     }
-    let age = index.checked_sub(static_table::ENTRIES + 1).ok_or(BlockError::Compression)?;
-    table.get(age).map(|(line, judged)| (line, *judged)).ok_or(BlockError::Compression)
+    .ok_or(BlockError::Compression)
 }
 
 /// Appends a string literal (RFC 7541 section 5.2).
@@ -172,3 +174,6 @@ fn read_string(rest: &mut &[u8], out: &mut Vec<u8>) -> Result<(), BlockError> {
         huffman::decode(string, out)
     }
 }
+
+#[cfg(test)]
+mod tests;

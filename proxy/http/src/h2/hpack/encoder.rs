@@ -41,7 +41,7 @@ pub struct Encoder {
     /// The newest entry of each list. Entries leave a list by leaving the table.
     by_field: [u32; LISTS],
     by_name: [u32; LISTS],
-    seen: [u32; SEEN],
+    seen: Seen,
     /// The smallest and the last table size that the peer set since the last block.
     pending_limits: Option<(usize, usize)>,
     hasher: foldhash::fast::RandomState,
@@ -60,6 +60,13 @@ struct Links {
     token: Token,
 }
 
+/// The hashes of the fields that were sent last and are in no table.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    hashes: [u32; SEEN],
+    oldest: usize,
+}
+
 /// A field on its way out.
 #[derive(Clone, Copy)]
 struct Outgoing<'a> {
@@ -76,6 +83,14 @@ enum NameRef<'a> {
     New(&'a [u8]),
 }
 
+/// The kinds of literals (RFC 7541 section 6.2).
+#[derive(Clone, Copy)]
+enum Kind {
+    Incremental,
+    NeverIndexed,
+    Unindexed,
+}
+
 // === impl Encoder ===
 
 impl Encoder {
@@ -84,7 +99,7 @@ impl Encoder {
             table: DynamicTable::new(TABLE_BYTES_MAX),
             by_field: [NO_ENTRY; LISTS],
             by_name: [NO_ENTRY; LISTS],
-            seen: [0; SEEN],
+            seen: Seen { hashes: [0; SEEN], oldest: 0 },
             pending_limits: None,
             hasher: foldhash::fast::RandomState::default(),
             lower: Vec::new(),
@@ -180,7 +195,7 @@ impl Encoder {
 
     fn encode(&mut self, outgoing: Outgoing<'_>, out: &mut Vec<u8>) {
         let Outgoing { token, value, .. } = outgoing;
-        if let Some(index) = static_index(token, value) {
+        if let Some(index) = static_table::find(token, value) {
             return integer::encode(index, 7, 0x80, out);
         }
         match token.policy() {
@@ -194,7 +209,7 @@ impl Encoder {
     /// RFC 7541 section 6.2.3.
     fn encode_never(&mut self, outgoing: Outgoing<'_>, out: &mut Vec<u8>) {
         let name = self.name_of(outgoing, self.name_hash(outgoing));
-        encode_literal(name, outgoing.value, (4, 0x10), out);
+        encode_literal(name, outgoing.value, Kind::NeverIndexed, out);
     }
 
     /// A value that is not worth a place in the table; its name is, once.
@@ -202,10 +217,10 @@ impl Encoder {
         let name_hash = self.name_hash(outgoing);
         let name = self.name_of(outgoing, name_hash);
         if matches!(name, NameRef::New(_)) && self.is_worth_inserting(outgoing) {
-            encode_literal(name, outgoing.value, (6, 0x40), out);
+            encode_literal(name, outgoing.value, Kind::Incremental, out);
             self.insert(outgoing, name_hash, self.field_hash(name_hash, outgoing.value));
         } else {
-            encode_literal(name, outgoing.value, (4, 0x00), out);
+            encode_literal(name, outgoing.value, Kind::Unindexed, out);
         }
     }
 
@@ -217,24 +232,16 @@ impl Encoder {
         }
         let name = self.name_of(outgoing, name_hash);
         let is_new = matches!(name, NameRef::New(_));
-        if (self.has_been_seen(field_hash) || is_new) && self.is_worth_inserting(outgoing) {
-            encode_literal(name, outgoing.value, (6, 0x40), out);
+        if (self.seen.has(field_hash) || is_new) && self.is_worth_inserting(outgoing) {
+            encode_literal(name, outgoing.value, Kind::Incremental, out);
             self.insert(outgoing, name_hash, field_hash);
         } else {
-            encode_literal(name, outgoing.value, (4, 0x00), out);
+            encode_literal(name, outgoing.value, Kind::Unindexed, out);
         }
     }
 
     fn is_worth_inserting(&self, outgoing: Outgoing<'_>) -> bool {
         outgoing.size() <= self.table.limit() / FIELD_PART
-    }
-
-    /// Whether the field was sent lately; from now on it was.
-    fn has_been_seen(&mut self, field_hash: u32) -> bool {
-        match self.seen.get_mut(field_hash as usize % SEEN) {
-            Some(seen) => std::mem::replace(seen, field_hash) == field_hash,
-            None => false,
-        }
     }
 
     fn name_hash(&self, outgoing: Outgoing<'_>) -> u32 {
@@ -324,31 +331,50 @@ impl Default for Encoder {
     }
 }
 
+// === impl Seen ===
+
+impl Seen {
+    /// Whether a field was sent lately; from now on it was.
+    fn has(&mut self, hash: u32) -> bool {
+        // Without an early end, so that it is a handful of vector instructions.
+        let has = self.hashes.iter().fold(false, |has, one| has | (*one == hash));
+        if !has {
+            if let Some(oldest) = self.hashes.get_mut(self.oldest) {
+                *oldest = hash;
+            }
+            self.oldest = (self.oldest + 1) % SEEN;
+        }
+        has
+    }
+}
+
 // === impl Outgoing ===
 
 impl Outgoing<'_> {
+    /// Whether these are the bytes of an entry with the same token and the same hash.
+    fn is(self, bytes: &[u8], name_bytes: u32) -> bool {
+        if self.name.is_empty() {
+            return name_bytes == 0 && bytes == self.value;
+        }
+        bytes.split_at_checked(name_bytes as usize) == Some((self.name, self.value))
+    }
+
     /// What it costs in a table (RFC 7541 section 4.1).
     fn size(self) -> usize {
         self.token.name().len() + self.name.len() + self.value.len() + ENTRY_OVERHEAD_BYTES
     }
 }
 
-/// The entry of the static table that is the whole field.
-fn static_index(token: Token, value: &[u8]) -> Option<usize> {
-    if !token.has_static_values() {
-        return None;
-    }
-    let first = token.first_index()?;
-    (first..)
-        .map_while(|index| {
-            static_table::get(index).filter(|entry| entry.token == token).map(|entry| (index, entry))
-        })
-        .find(|(_, entry)| entry.value() == value)
-        .map(|(index, _)| index)
-}
-
-/// Writes a literal with the prefix and the pattern of its kind (RFC 7541 section 6.2).
-fn encode_literal(name: NameRef<'_>, value: &[u8], (prefix_bits, pattern): (u32, u8), out: &mut Vec<u8>) {
+/// Writes a literal (RFC 7541 section 6.2).
+///
+/// Only what goes into the table, and thus is sent once, is worth the Huffman code. What is sent each time would cost
+/// both ends more to code than the quarter of its bytes that it saves.
+fn encode_literal(name: NameRef<'_>, value: &[u8], kind: Kind, out: &mut Vec<u8>) {
+    let (prefix_bits, pattern) = match kind {
+        Kind::Incremental => (6, 0x40),
+        Kind::NeverIndexed => (4, 0x10),
+        Kind::Unindexed => (4, 0x00),
+    };
     match name {
         NameRef::Index(index) => integer::encode(index, prefix_bits, pattern, out),
         NameRef::New(name) => {
@@ -356,7 +382,10 @@ fn encode_literal(name: NameRef<'_>, value: &[u8], (prefix_bits, pattern): (u32,
             encode_string(name, out);
         }
     }
-    encode_string(value, out);
+    match kind {
+        Kind::Incremental => encode_string(value, out),
+        Kind::NeverIndexed | Kind::Unindexed => encode_plain_string(value, out),
+    }
 }
 
 /// Writes a string literal, in the Huffman code where that is shorter (RFC 7541 section 5.2).
@@ -366,7 +395,11 @@ fn encode_string(string: &[u8], out: &mut Vec<u8>) {
         integer::encode(encoded_bytes, 7, 0x80, out);
         huffman::encode(string, out);
     } else {
-        integer::encode(string.len(), 7, 0x00, out);
-        out.extend_from_slice(string);
+        encode_plain_string(string, out);
     }
+}
+
+fn encode_plain_string(string: &[u8], out: &mut Vec<u8>) {
+    integer::encode(string.len(), 7, 0x00, out);
+    out.extend_from_slice(string);
 }

@@ -55,20 +55,42 @@ const CANONICAL: ([u32; 257], [u16; 257]) = {
     (codes, sorted)
 };
 
-/// What the next [`PEEK_BITS`] bits mean.
+/// What the next [`PEEK_BITS`] bits mean: one or two symbols, packed so that a step is one load.
 #[derive(Clone, Copy)]
-struct Step {
-    symbols: [u8; 2],
-    /// Bits of the first symbol; 0 when its code is longer than what is looked at.
-    first_bits: u8,
-    /// Bits of all symbols here: of the first alone where the second is not whole.
-    bits: u8,
+struct Step(u32);
+
+impl Step {
+    const NONE: Self = Self(0);
+
+    const fn of_one(symbol: u8, bits: u8) -> Self {
+        Self(bits as u32 | ((bits as u32) << 8) | ((symbol as u32) << 16))
+    }
+
+    const fn and(self, second: Self) -> Self {
+        Self(self.0 + second.bits() | ((second.0 >> 16) << 24))
+    }
+
+    /// Bits of all symbols; 0 when the code is longer than what is looked at.
+    const fn bits(self) -> u32 {
+        self.0 & 0xff
+    }
+
+    const fn first_bits(self) -> u32 {
+        (self.0 >> 8) & 0xff
+    }
+
+    /// The first symbol and, where there is one, the second.
+    fn symbols(self) -> [u8; 2] {
+        ((self.0 >> 16) as u16).to_le_bytes()
+    }
+
+    fn count(self) -> usize {
+        1 + usize::from(self.bits() != self.first_bits())
+    }
 }
 
-static STEPS: [Step; 1 << PEEK_BITS] = steps();
-
-const fn steps() -> [Step; 1 << PEEK_BITS] {
-    let mut steps = [Step { symbols: [0; 2], first_bits: 0, bits: 0 }; 1 << PEEK_BITS];
+static STEPS: [Step; 1 << PEEK_BITS] = {
+    let mut steps = [Step::NONE; 1 << PEEK_BITS];
     let mut symbol = 0;
     #[expect(clippy::indexing_slicing, reason = "evaluated when compiled, within bounds")]
     while symbol < 256 {
@@ -78,27 +100,27 @@ const fn steps() -> [Step; 1 << PEEK_BITS] {
             let mut at = (CANONICAL.0[symbol] as usize) << spare;
             let end = at + (1 << spare);
             while at < end {
-                steps[at] = Step { symbols: [symbol as u8, 0], first_bits: bits, bits };
+                steps[at] = Step::of_one(symbol as u8, bits);
                 at += 1;
             }
         }
         symbol += 1;
     }
+    let singles = steps;
     let mut at = 0;
     #[expect(clippy::indexing_slicing, reason = "evaluated when compiled, within bounds")]
     while at < steps.len() {
-        let first = steps[at].first_bits;
+        let first = singles[at].bits();
         if first > 0 {
-            let second = steps[(at << first) & (steps.len() - 1)];
-            if second.first_bits > 0 && (first + second.first_bits) as u32 <= PEEK_BITS {
-                steps[at].symbols[1] = second.symbols[0];
-                steps[at].bits = first + second.first_bits;
+            let second = singles[(at << first) & (steps.len() - 1)];
+            if second.bits() > 0 && first + second.bits() <= PEEK_BITS {
+                steps[at] = singles[at].and(second);
             }
         }
         at += 1;
     }
     steps
-}
+};
 
 /// For each length: the end of its codes, left-aligned in 32 bits, and what to add to a code to find its symbol in the
 /// canonical order.
@@ -116,12 +138,18 @@ const LONG: [(u32, u64, i64); BITS_MAX as usize + 1] = {
 };
 
 /// The symbol whose code begins `window`, and its bits.
+///
+/// # Errors
+/// [`BlockError::Compression`] for EOS, which must not be there (RFC 7541 section 5.2).
 #[cold]
-fn long_symbol(window: u32) -> Option<(u16, u32)> {
-    let (bits, _, shift) = LONG.iter().find(|(bits, end, _)| *bits > 0 && u64::from(window) < *end)?;
-    let code = i64::from(window >> (32 - bits));
-    let symbol = CANONICAL.1.get(usize::try_from(code + shift).ok()?)?;
-    Some((*symbol, *bits))
+fn long_symbol(window: u32) -> Result<(u8, u32), BlockError> {
+    let found = LONG.iter().find(|(bits, end, _)| *bits > 0 && u64::from(window) < *end).and_then(|long| {
+        let (bits, _, shift) = *long;
+        let code = i64::from(window >> (32 - bits));
+        let symbol = CANONICAL.1.get(usize::try_from(code + shift).ok()?)?;
+        Some((u8::try_from(*symbol).ok()?, bits))
+    });
+    found.ok_or(BlockError::Compression)
 }
 
 /// Appends the string that `input` encodes.
@@ -142,50 +170,78 @@ pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), BlockError> 
 
 fn decode_into(mut input: &[u8], room: &mut [u8]) -> Result<usize, BlockError> {
     let mut written = 0;
-    // The next bits, left-aligned; `count` of them are input, and those behind are zero.
+    // The next bits, left-aligned, and how many of them count; what stands behind them is the input or zero.
     let (mut next, mut count) = (0_u64, 0_u32);
-    loop {
-        if count < BITS_MAX {
-            if let Some((four, rest)) = input.split_first_chunk::<4>() {
-                next |= u64::from(u32::from_be_bytes(*four)) << (32 - count);
-                count += 32;
-                input = rest;
+    while let Some(eight) = input.first_chunk::<8>() {
+        next |= u64::from_be_bytes(*eight) >> count;
+        input = input.get((63 - count as usize) / 8..).unwrap_or_default();
+        count |= 56;
+        while count >= PEEK_BITS {
+            let step = peek(next);
+            let mut bits = step.bits();
+            if bits > 0 {
+                put(room, written, step.symbols());
+                written += step.count();
+            } else if count < BITS_MAX {
+                break;
             } else {
-                while let [octet, rest @ ..] = input {
-                    next |= u64::from(*octet) << (56 - count);
-                    count += 8;
-                    input = rest;
-                }
+                let (symbol, long) = long_symbol((next >> 32) as u32)?;
+                put(room, written, [symbol, 0]);
+                written += 1;
+                bits = long;
             }
+            next = next.wrapping_shl(bits);
+            count = count.wrapping_sub(bits);
+        }
+    }
+    next &= !(u64::MAX >> count);
+    decode_end(input, room, written, (next, count))
+}
+
+/// The end of a string, where the bits have to be counted.
+fn decode_end(
+    mut input: &[u8],
+    room: &mut [u8],
+    mut written: usize,
+    (mut next, mut count): (u64, u32),
+) -> Result<usize, BlockError> {
+    loop {
+        while let ([octet, rest @ ..], ..=56) = (input, count) {
+            next |= u64::from(*octet) << (56 - count);
+            count += 8;
+            input = rest;
         }
         // Behind the input stand ones, as the padding must be.
-        let window = next | (u64::MAX >> count);
-        let step = STEPS.get((window >> (64 - PEEK_BITS)) as usize).ok_or(BlockError::Compression)?;
-        let mut taken = u32::from(step.bits);
-        let mut symbols = 1 + usize::from(step.bits != step.first_bits);
-        let mut pair = step.symbols;
+        let window = next | u64::MAX.checked_shr(count).unwrap_or(0);
+        let step = peek(window);
+        let (mut symbols, mut taken, mut octets) = (step.count(), step.bits(), step.symbols());
         if taken == 0 || taken > count {
             if window == u64::MAX && count < 8 {
                 return Ok(written);
             }
-            symbols = 1;
-            taken = u32::from(step.first_bits);
+            (symbols, taken) = (1, step.first_bits());
             if taken == 0 {
-                let (symbol, bits) = long_symbol((window >> 32) as u32).ok_or(BlockError::Compression)?;
-                // EOS must not be there (RFC 7541 section 5.2).
-                pair = [u8::try_from(symbol).map_err(|_| BlockError::Compression)?, 0];
-                taken = bits;
+                let (symbol, bits) = long_symbol((window >> 32) as u32)?;
+                (octets, taken) = ([symbol, 0], bits);
             }
             if taken > count {
                 return Err(BlockError::Compression);
             }
         }
-        if let Some(place) = room.get_mut(written..written + 2) {
-            place.copy_from_slice(&pair);
-        }
+        put(room, written, octets);
         written += symbols;
         next <<= taken;
         count -= taken;
+    }
+}
+
+fn peek(next: u64) -> Step {
+    STEPS.get((next >> (64 - PEEK_BITS)) as usize).copied().unwrap_or(Step::NONE)
+}
+
+fn put(room: &mut [u8], at: usize, symbols: [u8; 2]) {
+    if let Some((place, _)) = room.get_mut(at..).and_then(|room| room.split_first_chunk_mut()) {
+        *place = symbols;
     }
 }
 

@@ -10,6 +10,7 @@ const OCTETS_MAX: usize = 4;
 ///
 /// # Errors
 /// [`BlockError::Compression`] when it is truncated or too large.
+#[inline]
 pub(super) fn decode(first: u8, prefix_bits: u32, rest: &mut &[u8]) -> Result<usize, BlockError> {
     let full = u8::MAX >> (8 - prefix_bits);
     let prefix = first & full;
@@ -31,20 +32,24 @@ fn decode_octets(prefix: usize, rest: &mut &[u8]) -> Result<usize, BlockError> {
 }
 
 /// Writes an integer whose prefix shares its octet with the bits of `pattern`.
+#[inline]
 pub(super) fn encode(value: usize, prefix_bits: u32, pattern: u8, out: &mut Vec<u8>) {
     let full = u8::MAX >> (8 - prefix_bits);
-    match u8::try_from(value) {
-        Ok(small) if small < full => out.push(pattern | small),
-        _ => {
+    match value.checked_sub(usize::from(full)) {
+        None => out.push(pattern | value as u8),
+        Some(left) => {
             out.push(pattern | full);
-            let mut left = value - usize::from(full);
-            while left >= 0x80 {
-                out.push(0x80 | (left & 0x7f) as u8);
-                left >>= 7;
-            }
-            out.push(left as u8);
+            encode_octets(left, out);
         }
     }
+}
+
+fn encode_octets(mut left: usize, out: &mut Vec<u8>) {
+    while left >= 0x80 {
+        out.push(0x80 | left as u8);
+        left >>= 7;
+    }
+    out.push(left as u8);
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! The static table (RFC 7541 Appendix A), each entry as the line that it is in a head.
 
-use crate::h2::{head::Judged, hpack::Token};
+use crate::{
+    Error,
+    h2::{head::Judged, hpack::Token},
+};
 
 /// How many entries there are; the dynamic table's first index is the next.
 pub(super) const ENTRIES: usize = 61;
@@ -19,8 +22,9 @@ impl StaticEntry {
         let value = self.value();
         // The values that are there are good; what may not be empty is said by its token.
         let value_defect = if value.is_empty() { Judged::value(self.token, value) } else { None };
-        let name_defect = Judged::token(self.token);
-        Judged { token: self.token, name_defect, value_defect, name_bytes: self.name_bytes as u32 }
+        let name_defect = (self.token == Token::TRANSFER_ENCODING).then_some(Error::ConnectionField);
+        let (token, known) = (self.token, self.token.known());
+        Judged { token, known, name_defect, value_defect, name_bytes: self.name_bytes as u32 }
     }
 
     pub(super) fn value(&self) -> &'static [u8] {
@@ -32,6 +36,27 @@ impl StaticEntry {
 /// The entry at an index that counts from 1.
 pub(super) fn get(index: usize) -> Option<&'static StaticEntry> {
     STATIC.get(index.checked_sub(1)?)
+}
+
+/// The entry that is the whole field.
+pub(super) fn find(token: Token, value: &[u8]) -> Option<usize> {
+    match (token, value) {
+        (Token::METHOD, b"GET") => Some(2),
+        (Token::METHOD, b"POST") => Some(3),
+        (Token::PATH, b"/") => Some(4),
+        (Token::PATH, b"/index.html") => Some(5),
+        (Token::SCHEME, b"http") => Some(6),
+        (Token::SCHEME, b"https") => Some(7),
+        (Token::STATUS, b"200") => Some(8),
+        (Token::STATUS, b"204") => Some(9),
+        (Token::STATUS, b"206") => Some(10),
+        (Token::STATUS, b"304") => Some(11),
+        (Token::STATUS, b"400") => Some(12),
+        (Token::STATUS, b"404") => Some(13),
+        (Token::STATUS, b"500") => Some(14),
+        (Token::ACCEPT_ENCODING, b"gzip, deflate") => Some(16),
+        _ => None,
+    }
 }
 
 macro_rules! entries {
@@ -109,3 +134,20 @@ static STATIC: [StaticEntry; ENTRIES] = entries![
     VIA "via" "",
     WWW_AUTHENTICATE "www-authenticate" "",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_with_a_value_are_found_and_judged_good() {
+        for index in 1..=ENTRIES {
+            let entry = get(index).unwrap();
+            let found = find(entry.token, entry.value());
+            assert_eq!(found, (!entry.value().is_empty()).then_some(index));
+            let judged = entry.judged();
+            assert_eq!(judged.name_defect, Judged::token(entry.token));
+            assert_eq!(judged.value_defect, Judged::value(entry.token, entry.value()));
+        }
+    }
+}
