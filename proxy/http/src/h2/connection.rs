@@ -25,7 +25,7 @@ mod tests;
 pub use event::{End, Event, GoAway, Gone, OpenError, ResetBy, Role, StreamStatus};
 
 use headers::Block;
-use queue::{QUANTUM_BYTES, Queue};
+use queue::{QUANTUM_BYTES, QUANTUM_OUTPUT_BYTES, Queue};
 use receive::Reading;
 
 /// One HTTP/2 connection (RFC 9113), as a state machine: bytes that arrived go into [`Connection::receive`], what is to be
@@ -153,8 +153,8 @@ impl Connection {
     /// room for one frame set aside, so it is to be woken at once.
     pub fn next_writable(&mut self) -> Option<StreamId> {
         loop {
-            let granted = self.queue.granted_bytes();
-            if self.send_window.available() <= granted || self.room() == 0 {
+            let window = self.send_window.available().saturating_sub(self.queue.granted() * QUANTUM_BYTES);
+            if window == 0 || self.room() == 0 {
                 return None;
             }
             let id = self.queue.pop()?;
@@ -204,8 +204,11 @@ impl Connection {
 
     /// Bytes of data that fit into the output beside what is set aside; none if that is less than a frame.
     fn room(&self) -> usize {
-        let output_bytes_max = self.settings.output_bytes_max.max(QUANTUM_BYTES);
-        let room = output_bytes_max.saturating_sub(self.output.len() + self.queue.granted_bytes());
-        if room < QUANTUM_BYTES { 0 } else { room }
+        let output_bytes_max = self.settings.output_bytes_max.max(QUANTUM_OUTPUT_BYTES);
+        let used = self.output.len() + self.queue.granted() * QUANTUM_OUTPUT_BYTES;
+        match output_bytes_max.saturating_sub(used) {
+            0..QUANTUM_OUTPUT_BYTES => 0,
+            room => room,
+        }
     }
 }

@@ -77,7 +77,7 @@ pub enum Violation {
     HeaderBlock,
     #[error("initial window exceeds 2^31-1")]
     InitialWindow,
-    #[error("interim response ends the stream, is 101, or is one too many")]
+    #[error("interim response ends the stream or is one too many")]
     Interim,
     #[error("malformed message: {0}")]
     Message(crate::Error),

@@ -86,10 +86,16 @@ impl ReceiveWindow {
         self.size = size;
     }
 
-    /// Bytes of the whole window that are neither the peer's to send nor given back.
+    /// Bytes that have been received and not been given back.
     #[cfg(test)]
     pub(super) fn outstanding(self) -> i64 {
         i64::from(self.size) - self.left - i64::from(self.unannounced)
+    }
+
+    /// Bytes that the peer may still send.
+    #[cfg(test)]
+    pub(super) fn left(self) -> usize {
+        usize::try_from(self.left).unwrap_or(0)
     }
 }
 

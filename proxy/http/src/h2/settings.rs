@@ -59,7 +59,7 @@ impl Default for Settings {
             stream_window_bytes: 64 * 1024,
             connection_window_bytes: 1024 * 1024,
             connect_protocol: true,
-            output_bytes_max: 64 * 1024,
+            output_bytes_max: 4 * (frame::HEADER_BYTES + PAYLOAD_BYTES_MAX),
             answer_bytes_max: 16 * 1024,
             continuations_max: 8,
             interims_max: 8,

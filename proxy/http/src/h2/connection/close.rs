@@ -121,7 +121,9 @@ impl Connection {
         self.give_back(stream.held);
         match stream.turn {
             Turn::Waiting => self.queue.remove(id),
-            Turn::Granted(round) => self.queue.release(round),
+            Turn::Granted(round) => {
+                self.queue.release(round);
+            }
             Turn::None | Turn::WindowEmpty => {}
         }
         if closing == Closing::ResetByUs {

@@ -178,8 +178,7 @@ impl Connection {
         let meta = decoded.map_err(message)?;
         let Some(stream) = self.streams.get_mut(id) else { return Ok(Event::Nothing) };
         if status < 200 {
-            // There is no 101 in HTTP/2 (RFC 9113 section 8.6).
-            if ends || status == 101 || stream.interims == self.settings.interims_max {
+            if ends || stream.interims == self.settings.interims_max {
                 return Err(Violation::Interim);
             }
             stream.interims += 1;

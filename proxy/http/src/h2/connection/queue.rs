@@ -1,9 +1,14 @@
 use std::collections::VecDeque;
 
-use crate::h2::{StreamId, frame::PAYLOAD_BYTES_MAX};
+use crate::h2::{
+    StreamId,
+    frame::{HEADER_BYTES, PAYLOAD_BYTES_MAX},
+};
 
-/// What a stream may send when it is its turn.
+/// What a stream may send when it is its turn: one frame.
 pub(super) const QUANTUM_BYTES: usize = PAYLOAD_BYTES_MAX;
+/// What that takes in the output.
+pub(super) const QUANTUM_OUTPUT_BYTES: usize = HEADER_BYTES + QUANTUM_BYTES;
 
 /// The streams that want to send and have to wait for room, in the order in which they are let to: each a quantum in
 /// turn. Room is set aside for those that were told to send, so that none takes it before them.
@@ -32,9 +37,9 @@ impl Queue {
         self.waiting.retain(|waiting| *waiting != id);
     }
 
-    /// Bytes that are set aside.
-    pub(super) fn granted_bytes(&self) -> usize {
-        self.granted * QUANTUM_BYTES
+    /// How many were told to send and have not.
+    pub(super) fn granted(&self) -> usize {
+        self.granted
     }
 
     /// Sets a quantum aside; returns the round in which that holds.
@@ -43,11 +48,11 @@ impl Queue {
         self.round
     }
 
-    /// The quantum of that round is used, or not wanted any more.
-    pub(super) fn release(&mut self, round: u64) {
-        if round == self.round {
-            self.granted = self.granted.saturating_sub(1);
-        }
+    /// The quantum of that round is used, or not wanted any more; whether it still was set aside.
+    pub(super) fn release(&mut self, round: u64) -> bool {
+        let holds = round == self.round && self.granted > 0;
+        self.granted -= usize::from(holds);
+        holds
     }
 
     pub(super) fn next_round(&mut self) {

@@ -70,15 +70,14 @@ impl Connection {
             }
             return Ok(0);
         }
-        if let Turn::Granted(round) = turn {
-            self.queue.release(round);
-        }
         let fair = match turn {
             Turn::Waiting => 0,
+            Turn::Granted(round) if self.queue.release(round) => QUANTUM_BYTES,
             _ if self.queue.is_empty() => self.room(),
             _ => self.room().min(QUANTUM_BYTES),
         };
-        let shared = self.send_window.available().saturating_sub(self.queue.granted_bytes());
+        let set_aside = self.queue.granted() * QUANTUM_BYTES;
+        let shared = self.send_window.available().saturating_sub(set_aside);
         let taken = data.len().min(window).min(shared).min(fair);
         let sent = data.get(..taken).unwrap_or_default();
         self.write_data(id, sent, if taken == data.len() { end } else { End::More });

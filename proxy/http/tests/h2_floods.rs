@@ -1,0 +1,207 @@
+//! What a peer may do, but not without end: each known flood ends the connection after a bounded number of frames, and
+//! what legitimate peers do never does.
+
+#[path = "h2/wire.rs"]
+mod wire;
+
+use std::time::Duration;
+
+use spurline_http::h2::{End, ErrorCode, Event, Flood, Role, Settings, StreamId, Violation};
+use wire::*;
+
+/// Feeds frames until the connection ends; returns after how many and why. The output is read all the time.
+fn until_it_ends(fed: &mut Fed, frame: impl Fn(u32) -> Vec<u8>) -> (u32, Violation) {
+    (0..1_000_000)
+        .find_map(|round| {
+            let outcome = fed.feed(&frame(round));
+            let written = fed.output();
+            let bytes: usize = written.iter().map(|frame| 9 + frame.payload.len()).sum();
+            assert!(bytes < 64 * 1024, "{bytes} bytes at once");
+            outcome.err().map(|violation| {
+                assert_eq!(written.last().map(Frame::code), Some(ErrorCode::ENHANCE_YOUR_CALM));
+                (round, violation)
+            })
+        })
+        .expect("it never ends")
+}
+
+fn odd(round: u32) -> u32 {
+    2 * round + 1
+}
+
+#[track_caller]
+fn ends(frame: impl Fn(u32) -> Vec<u8>, flood: Flood, frames_max: u32) {
+    let (frames, violation) = until_it_ends(&mut Fed::server(), &frame);
+    assert_eq!(violation, Violation::Flood(flood));
+    assert!(frames <= frames_max, "after {frames}");
+}
+
+#[test]
+fn h01_rapid_reset() {
+    ends(|round| [get(odd(round)), reset(odd(round), ErrorCode::CANCEL)].concat(), Flood::Resets, 500);
+}
+
+#[test]
+fn h02_made_you_reset() {
+    let provoked = |primitive: fn(u32) -> Vec<u8>| {
+        ends(move |round| [post(odd(round)), primitive(odd(round))].concat(), Flood::ForcedResets, 200);
+    };
+    provoked(|id| window_update(id, 0));
+    provoked(|id| window_update(id, 0x7fff_ffff));
+    provoked(|id| [data(id, END_STREAM, b""), data(id, 0, b"x")].concat());
+    provoked(|id| [data(id, END_STREAM, b""), get(id)].concat());
+    provoked(|id| headers(id, 0, &[("a", "b")]));
+    provoked(|id| frame(PRIORITY, 0, id, &[0; 4]));
+    provoked(|id| frame(PRIORITY, 0, id, &[&id.to_be_bytes()[..], &[0]].concat()));
+    ends(|round| headers(odd(round), 1, &GET[1..]), Flood::ForcedResets, 200);
+}
+
+#[test]
+fn refused_streams_count_as_provoked() {
+    ends(|round| post(odd(round)), Flood::ForcedResets, 300);
+}
+
+#[test]
+fn h03_continuations() {
+    for (payload, flood) in [(vec![], Flood::Continuations), (vec![0; 16_384], Flood::HeaderBytes)] {
+        let first = |round| match round {
+            0 => frame(HEADERS, 0, 1, &block(GET)),
+            _ => frame(CONTINUATION, 0, 1, &payload),
+        };
+        ends(first, flood, 10);
+    }
+}
+
+#[test]
+fn h04_h05_bombs() {
+    let seed = [&[0x40, 1, b'a', 0][..], &block(GET)].concat();
+    let bomb = |_| frame(HEADERS, END_HEADERS, 1, &[&seed[..], &[0x80 | 62; 9000]].concat());
+    ends(bomb, Flood::HeaderBytes, 1);
+}
+
+#[test]
+fn h06_empty_frames() {
+    ends(|round| if round == 0 { post(1) } else { data(1, 0, b"") }, Flood::EmptyFrames, 101);
+    let padded = |round| if round == 0 { post(1) } else { data(1, PADDED, &[3, 0, 0, 0]) };
+    ends(padded, Flood::EmptyFrames, 101);
+}
+
+#[test]
+fn h07_frames_that_cost_the_sender_little() {
+    ends(|_| frame(PING, 0, 0, &[0; 8]), Flood::Pings, 100);
+    ends(|_| frame(PING, ACK, 0, &[0; 8]), Flood::Ignored, 400);
+    ends(|_| settings(&[(4, 1)]), Flood::Settings, 20);
+    ends(|round| frame(PRIORITY, 0, odd(round), &[0; 5]), Flood::Ignored, 400);
+    ends(|_| frame(0xbe, 0, 0, b""), Flood::Ignored, 400);
+    ends(|_| frame(GOAWAY, 0, 0, &[0; 8]), Flood::Ignored, 400);
+    ends(|_| window_update(0, 1), Flood::WindowUpdates, 1000);
+    ends(|round| if round == 0 { post(1) } else { window_update(1, 1) }, Flood::WindowUpdates, 1002);
+}
+
+#[test]
+fn frames_on_a_stream_that_was_reset_are_excused_a_few_times_only() {
+    let late = |round| match round {
+        0 => [post(1), window_update(1, 0)].concat(),
+        _ => headers(1, 0, &[("a", "b")]),
+    };
+    ends(late, Flood::Ignored, 410);
+}
+
+#[test]
+fn answers_that_are_not_read_are_bounded() {
+    let rates = spurline_http::h2::Rate { burst: u32::MAX, per_second: 0 };
+    let ours = Settings { pings: rates, settings_frames: rates, forced_resets: rates, ..Default::default() };
+    for flood in [
+        (|_| frame(PING, 0, 0, &[0; 8])) as fn(u32) -> Vec<u8>,
+        |_| settings(&[]),
+        |round| [post(odd(round)), window_update(odd(round), 0)].concat(),
+    ] {
+        let mut fed = Fed::new(Role::Server, ours);
+        let outcome = (0..1_000_000).find_map(|round| fed.feed(&flood(round)).err());
+        assert_eq!(outcome, Some(Violation::Flood(Flood::Answers)));
+        let bytes: usize = fed.output().iter().map(|frame| 9 + frame.payload.len()).sum();
+        assert!(bytes < 17 * 1024, "{bytes}");
+    }
+}
+
+#[test]
+fn h09_a_body_that_is_not_read_costs_no_more_than_the_output_holds() {
+    let mut fed = Fed::server();
+    fed.feed(&[settings(&[(4, 0x7fff_ffff)]), window_update(0, 0x7000_0000)].concat()).unwrap();
+    for round in 0..100 {
+        let events = fed.feed(&get(odd(round))).unwrap();
+        let [Event::Head { id, .. }] = events[..] else { panic!("{events:?}") };
+        fed.connection.send_head(id, &response(200), End::More).unwrap();
+        fed.connection.send_data(id, &[0; 1 << 20], End::Stream).unwrap();
+    }
+    let bytes: usize = fed.output().iter().map(|frame| 9 + frame.payload.len()).sum();
+    assert!(bytes < 80 * 1024, "{bytes}");
+    assert_eq!(fed.connection.statuses().filter(|status| status.blocked.is_some()).count(), 100);
+}
+
+#[test]
+fn h10_a_compression_table_that_keeps_changing_is_capped() {
+    let mut fed = Fed::client();
+    for round in 0..20 {
+        fed.now = Duration::from_secs(round);
+        fed.feed(&settings(&[(1, u32::MAX), (1, 0), (1, u32::MAX)])).unwrap();
+        fed.open("GET", End::Stream);
+        let block = fed.output().iter().find(|frame| frame.kind == HEADERS).unwrap().payload.clone();
+        assert_eq!(block[..2], [0x20, 0x3f], "emptied, then as large as ours may be");
+        assert!(block.len() < 40, "{}", block.len());
+    }
+}
+
+#[test]
+fn h14_a_client_survives_that_all_its_requests_are_cancelled_time_and_again() {
+    let mut client = Fed::client();
+    for _ in 0..1000 {
+        let ids: Vec<StreamId> = (0..100).map(|_| client.open("POST", End::More)).collect();
+        for id in &ids {
+            client.connection.reset(*id, ErrorCode::CANCEL);
+        }
+        client.output();
+        // All the answers were under way, and some of the resets crossed ours.
+        for id in ids.iter().map(|id| id.get()) {
+            let answer = [
+                headers(id, 0, &[(":status", "200")]),
+                data(id, 0, &[0; 100]),
+                headers(id, END_STREAM, &[("grpc-status", "0")]),
+                reset(id, ErrorCode::NO_ERROR),
+            ];
+            assert_eq!(client.feed(&answer.concat()), Ok(vec![]));
+        }
+    }
+    client.open("GET", End::Stream);
+}
+
+#[test]
+fn h14_a_server_survives_a_client_that_cancels_what_it_may_have_open() {
+    let mut server = Fed::server();
+    for second in 0..20 {
+        server.now = Duration::from_secs(second);
+        let ids: Vec<u32> = (0..100).map(|i| odd(second as u32 * 100 + i)).collect();
+        let opened: Vec<u8> = ids.iter().flat_map(|id| get(*id)).collect();
+        let cancelled: Vec<u8> = ids.iter().flat_map(|id| reset(*id, ErrorCode::CANCEL)).collect();
+        assert_eq!(server.feed(&[opened, cancelled].concat()).unwrap().len(), 200);
+    }
+}
+
+#[test]
+fn what_a_client_does_per_response_is_not_a_flood() {
+    let mut server = Fed::server();
+    for round in 0..50_000 {
+        let id = odd(round);
+        // Priorities as older browsers send them, and a larger window for each stream.
+        let head = [get(id), window_update(id, 1 << 20), frame(PRIORITY, 0, id, &[0; 5])].concat();
+        let events = server.feed(&head).unwrap();
+        let Event::Head { id, .. } = events[0] else { panic!("{events:?}") };
+        server.connection.send_head(id, &response(200), End::More).unwrap();
+        assert_eq!(server.connection.send_data(id, &[0; 2048], End::Stream), Ok(2048));
+        server.output();
+        // It measures the bandwidth, and reads in pieces of 1 KiB.
+        let after = [frame(PING, 0, 0, &[0; 8]), window_update(0, 1024), window_update(0, 1024)].concat();
+        assert_eq!(server.feed(&after), Ok(vec![]));
+        server.output();
+    }
+}
