@@ -79,6 +79,8 @@ struct Type {
     /// Name to version.
     resources: BTreeMap<String, String>,
     unanswered: Option<String>,
+    /// Nonces that were answered before they came, which a client can guess.
+    guessed: BTreeSet<String>,
 }
 
 impl Stream {
@@ -104,17 +106,19 @@ impl Stream {
 
     async fn step(&mut self, bytes: &mut Iter<'_, u8>) {
         match next(bytes) % 8 {
-            0 | 1 => self.hub.apply(vec![edit(bytes)]),
-            2 | 3 => return self.receive().await,
+            0 | 1 => {
+                self.hub.apply(vec![edit(bytes)]);
+            }
+            2 | 3 => self.receive().await,
             4 => {
                 let len = usize::from(next(bytes));
                 let raw: Vec<u8> = bytes.by_ref().take(len).copied().collect();
                 self.is_regular = false;
-                return self.send_raw(&raw);
+                self.send_raw(&raw);
             }
-            5 => return self.answer(next(bytes)),
-            _ => return self.ask(bytes),
-        };
+            5 => self.answer(next(bytes)),
+            _ => self.ask(bytes),
+        }
     }
 
     /// Subscriptions, by the rules or nearly so.
@@ -171,6 +175,8 @@ impl Stream {
         if let Some(of) = self.types.get_mut(request.type_url.as_str()) {
             if of.unanswered.as_ref() == Some(&request.response_nonce) {
                 of.unanswered = None;
+            } else {
+                of.guessed.insert(request.response_nonce.clone());
             }
             let is_first = !std::mem::replace(&mut of.has_asked, true);
             let asks_nothing =
@@ -235,7 +241,8 @@ impl Stream {
         let response = DeltaDiscoveryResponse::decode(message).expect("it decodes");
         let of = self.types.get_mut(response.type_url.as_str()).expect("a type of ours");
         assert!(of.has_asked && !response.nonce.is_empty());
-        assert_eq!(of.unanswered.replace(response.nonce), None, "one unanswered response of a type");
+        assert_eq!(of.unanswered, None, "one unanswered response of a type");
+        of.unanswered = Some(response.nonce).filter(|nonce| !of.guessed.contains(nonce));
         let mut names = BTreeSet::new();
         let told =
             response.resources.iter().map(|resource| &resource.name).chain(&response.removed_resources);

@@ -20,3 +20,8 @@ proptest! {
         bodies::server_session(&data);
     }
 }
+
+#[test]
+fn an_answer_may_come_before_what_it_answers() {
+    bodies::server_session(b"\xe5\xdf\xe5\x01G\xe5=");
+}
