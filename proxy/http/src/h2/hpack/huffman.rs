@@ -67,7 +67,7 @@ impl Step {
     }
 
     const fn and(self, second: Self) -> Self {
-        Self(self.0 + second.bits() | ((second.0 >> 16) << 24))
+        Self((self.0 + second.bits()) | ((second.0 >> 16) << 24))
     }
 
     /// Bits of all symbols; 0 when the code is longer than what is looked at.
