@@ -156,7 +156,7 @@ impl Stream {
             _ => choice.to_string(),
         };
         let refused = choice % 16 == 15;
-        self.is_regular &= !refused && choice < 0xe0;
+        self.is_regular &= !refused && response_nonce != choice.to_string();
         let error_detail =
             refused.then(|| rpc::Status { code: 3, message: "no".to_owned(), details: Vec::new() });
         let type_url = ty.to_owned();
