@@ -30,7 +30,7 @@ pub enum Error {
     LineEnd,
     #[error("method is not served")]
     Method,
-    #[error("pseudo-field is missing, repeated, unknown or out of place")]
+    #[error("pseudo-field is missing, malformed, repeated, unknown or out of place")]
     PseudoField,
     #[error("scheme is not served on this connection")]
     Scheme,
