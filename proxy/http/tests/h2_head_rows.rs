@@ -272,7 +272,7 @@ fn g10_cookie_crumbs_are_joined_and_counted() {
     hold_sent(
         "G10",
         &get(&[("cookie", "a=1"), ("x", "1"), ("cookie", "b=2"), ("cookie", ""), ("cookie", "c=3")]),
-        r"GET /p HTTP/1.1\r\nhost: a.b:80\r\ncookie: a=1; b=2; ; c=3\r\nx: 1\r\n\r\n",
+        r"GET /p HTTP/1.1\r\nhost: a.b:80\r\ncookie: a=1; b=2; c=3\r\nx: 1\r\n\r\n",
     );
     let crumbs = |count| get(&vec![("cookie", "a=1"); count]);
     let joined = vec!["a=1"; 100].join("; ");

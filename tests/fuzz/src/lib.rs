@@ -2,6 +2,7 @@
 
 pub mod core;
 pub mod grpc;
+pub mod hpack;
 pub mod http;
 pub mod net;
 pub mod rest;

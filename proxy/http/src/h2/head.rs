@@ -298,11 +298,12 @@ impl<'a> Collector<'a> {
         if status == 0 {
             return Err(Error::PseudoField);
         }
+        self.meta.content_length = content_length(self.head)?;
         if status < 200 || status == 204 {
             // A server MUST NOT send it there (RFC 9110 section 8.6), and a client that believes it waits for a body.
             self.head.remove_all(Name::ContentLength);
+            self.meta.content_length = None;
         }
-        self.meta.content_length = content_length(self.head)?;
         Ok(())
     }
 
@@ -314,11 +315,13 @@ impl<'a> Collector<'a> {
         let value_start = block.len();
         let mut never_indexed = false;
         for crumb in fields.iter().filter(|field| field.token == Token::COOKIE) {
-            if block.len() > value_start {
+            never_indexed |= crumb.never_indexed;
+            // Without the empty ones: a value must not end in a space.
+            let (start, end) = (crumb.value.start as usize, crumb.value.end as usize);
+            if start < end && block.len() > value_start {
                 block.extend_from_slice(b"; ");
             }
-            block.extend_from_within(crumb.value.start as usize..crumb.value.end as usize);
-            never_indexed |= crumb.never_indexed;
+            block.extend_from_within(start..end);
         }
         let value = Span::new(value_start, block.len());
         block.extend_from_slice(b"\r\n");
