@@ -1,6 +1,14 @@
 //! What a server makes of frames that a client should not send, row by row of RFC 9113 (and thereby of the public suite
 //! h2spec): which bytes, and what becomes of the stream or the connection.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what stumbles is a test that fails"
+)]
+
 #[path = "h2/wire.rs"]
 mod wire;
 

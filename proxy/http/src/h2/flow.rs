@@ -25,7 +25,7 @@ impl SendWindow {
     /// Takes what was [`Self::available`].
     pub(super) fn take(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.available(), "{bytes} of {}", self.0);
-        self.0 -= i64::try_from(bytes).unwrap_or(i64::from(WINDOW_BYTES_MAX));
+        self.0 -= i64::try_from(bytes).unwrap_or(0);
     }
 
     /// Adds what a `WINDOW_UPDATE` grants, or the change of the initial window.

@@ -49,10 +49,7 @@ impl Connection {
             Fate::Reset(violation) => self.reset_for(frame.stream, violation)?,
         };
         self.give_back(frame.length);
-        self.reading = match data + padding {
-            0 => Reading::Frame,
-            left => Reading::Skip { left },
-        };
+        self.reading = Reading::skip(data + padding);
         Ok((at, event))
     }
 
@@ -105,8 +102,7 @@ impl Connection {
         part.left -= taken;
         let range = at..at + taken as usize;
         self.reading = match part {
-            DataPart { left: 0, padding: 0, .. } => Reading::Frame,
-            DataPart { left: 0, padding, .. } => Reading::Skip { left: padding },
+            DataPart { left: 0, padding, .. } => Reading::skip(padding),
             _ => Reading::Data(part),
         };
         if taken == 0 && part.left > 0 {

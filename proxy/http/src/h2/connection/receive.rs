@@ -36,6 +36,13 @@ pub(super) struct DataPart {
     pub(super) ends: bool,
 }
 
+impl Reading {
+    /// What comes after `left` bytes that nobody wants.
+    pub(super) fn skip(left: u32) -> Self {
+        if left == 0 { Self::Frame } else { Self::Skip { left } }
+    }
+}
+
 impl Connection {
     /// The input that [`Connection::receive`] must be able to be given at once: any frame but data is read whole.
     pub const INPUT_BYTES_MIN: usize = HEADER_BYTES + PAYLOAD_BYTES_MAX;
@@ -85,7 +92,7 @@ impl Connection {
             Kind::Data => return self.read_data_frame(frame, input),
             Kind::Unknown => {
                 self.budgets.ignored.charge(self.now)?;
-                self.reading = Reading::Skip { left: frame.length };
+                self.reading = Reading::skip(frame.length);
                 return Ok((HEADER_BYTES, Event::Nothing));
             }
             _ => {}
@@ -137,10 +144,7 @@ impl Connection {
 
     fn skip(&mut self, left: u32, input: &[u8]) -> (usize, Event) {
         let taken = left.min(u32::try_from(input.len()).unwrap_or(u32::MAX));
-        self.reading = match left - taken {
-            0 => Reading::Frame,
-            left => Reading::Skip { left },
-        };
+        self.reading = Reading::skip(left - taken);
         let event = if self.reading == Reading::Frame { Event::Nothing } else { Event::NeedMore };
         (taken as usize, event)
     }
