@@ -38,7 +38,7 @@ pub enum BaselineReason {
     NoKey,
     /// Its sandbox does not fork this workload.
     NotForked,
-    /// No sandbox has its key.
+    /// No sandbox is known to have its key.
     UnknownKey,
     /// Its fork does not map this port.
     PortNotMapped,
@@ -49,7 +49,7 @@ pub enum BaselineReason {
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RejectReason {
-    /// It is strict, and no sandbox has its key.
+    /// It is strict, and no sandbox is known to have its key.
     UnknownKey,
     /// Its fork has no live endpoint.
     ForkUnavailable,
@@ -62,7 +62,7 @@ pub enum RejectReason {
 /// Looks one request up.
 ///
 /// A key that is known but does not fork this workload means the baseline, even for a strict request: that is what the
-/// sandbox asked for. What strict refuses is a fall-back.
+/// sandbox asked for. What strict refuses is a fall-back. An override counts whether or not its key is known.
 #[must_use]
 pub fn select<'t>(table: &'t RouteTable, query: &Query<'_>) -> Selection<'t> {
     let Query { workload, port, key, strict } = *query;
@@ -216,6 +216,19 @@ mod tests {
         assert_eq!(case.select(Some("k2"), 8080, true), Selection::Baseline(BaselineReason::NotForked));
         assert_eq!(case.select(Some("k3"), 8080, true), Selection::Reject(RejectReason::UnknownKey));
         assert_eq!(case.select(Some("k1"), 9090, true), Selection::Reject(RejectReason::PortNotMapped));
+    }
+
+    #[test]
+    fn strict_goes_to_a_fork_whose_key_is_not_known_yet_and_is_refused_elsewhere() {
+        let case = Case::live();
+        let mut builder = RouteTableBuilder::from_table(&case.table, 4);
+        builder.remove_owner(&"k1".parse().unwrap());
+        let case = Case { table: builder.finish(), ..case };
+        assert!(matches!(case.select(Some("k1"), 8080, true), Selection::Override(..)));
+        let web = Case { workload: "shop/Deployment/web".parse().unwrap(), ..case };
+        assert_eq!(web.select(Some("k1"), 8080, true), Selection::Reject(RejectReason::UnknownKey));
+        let unknown = Selection::Baseline(BaselineReason::UnknownKey);
+        assert_eq!(web.select(Some("k1"), 8080, false), unknown);
     }
 
     #[test]

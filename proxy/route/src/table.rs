@@ -69,7 +69,8 @@ pub struct RouteTable {
     generation: u64,
     overrides: usize,
     workloads: HashMap<Workload, Arc<Routes>>,
-    owners: Arc<HashSet<Keyed<Owner>>>,
+    /// What each key stands for: the sandbox or route group that was said to have it.
+    owners: Arc<HashSet<Keyed<Arc<str>>>>,
 }
 
 /// Two statements about routes that contradict each other, or one that hangs in the air.
@@ -134,17 +135,6 @@ struct Routes {
     overrides: HashSet<Keyed<Override>>,
 }
 
-/// What a routing key stands for.
-#[derive(Clone, Debug)]
-struct Owner {
-    /// The sandbox or route group that was said to have the key.
-    stated: Option<Arc<str>>,
-    /// The sandbox of one of the key's overrides; there is one while `overrides` is not 0.
-    stand_in: Option<Arc<str>>,
-    /// Overrides of the key, over all workloads.
-    overrides: u32,
-}
-
 /// A value in a set that is searched by routing key. One pointer wide, so that a set can be copied at little cost, and
 /// that the room a growing set keeps free costs little too.
 #[derive(Debug)]
@@ -190,14 +180,6 @@ impl<T> Hash for Keyed<T> {
 impl<T> Borrow<RoutingKey> for Keyed<T> {
     fn borrow(&self) -> &RoutingKey {
         self.key()
-    }
-}
-
-// === impl Owner ===
-
-impl Owner {
-    fn name(&self) -> Option<&Arc<str>> {
-        self.stated.as_ref().or(self.stand_in.as_ref())
     }
 }
 
@@ -255,16 +237,19 @@ impl RouteTable {
         self.overrides == 0
     }
 
-    /// Whether some sandbox or route group has this key, whatever it forks.
+    /// Whether some sandbox or route group was said to have this key, whatever it forks.
+    ///
+    /// An override alone does not make its key known: in a table that arrives in pieces more of its overrides may be
+    /// missing, and a strict request for their workloads must not go to the baseline.
     #[must_use]
     pub fn knows(&self, key: &RoutingKey) -> bool {
         self.owners.contains(key)
     }
 
-    /// The sandbox or route group that has this key; where nobody was said to have it, the sandbox of an override.
+    /// The sandbox or route group that was said to have this key.
     #[must_use]
     pub fn owner(&self, key: &RoutingKey) -> Option<&Arc<str>> {
-        self.owners.get(key)?.value().name()
+        Some(self.owners.get(key)?.value())
     }
 
     /// The baseline endpoints of a workload's port; `None` where the table has none, as for a sidecar's own app.
@@ -286,9 +271,9 @@ impl RouteTable {
         })
     }
 
-    /// Every routing key with the name of what has it, in no particular order.
+    /// Every known routing key with the name of what has it, in no particular order.
     pub fn owners(&self) -> impl Iterator<Item = (&RoutingKey, &Arc<str>)> {
-        self.owners.iter().filter_map(|owner| Some((owner.key(), owner.value().name()?)))
+        self.owners.iter().map(|owner| (owner.key(), owner.value()))
     }
 }
 

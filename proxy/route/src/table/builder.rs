@@ -4,7 +4,7 @@ use std::{collections::hash_map::Entry, sync::Arc};
 
 use foldhash::{HashMap, HashMapExt, HashSet};
 
-use super::{Endpoint, Keyed, Override, Owner, PortMatch, Ports, RouteTable, Routes, TableError};
+use super::{Endpoint, Keyed, Override, PortMatch, Ports, RouteTable, Routes, TableError};
 use crate::{RoutingKey, Workload};
 
 /// A set this many times larger than what it holds is made smaller.
@@ -56,9 +56,8 @@ impl RouteTableBuilder {
             let (first, second) = (Box::new(first), Box::new(key));
             return Err(TableError::DuplicateSandbox { name, first, second });
         }
-        let stated = self.table.owners.get(&key).and_then(|owner| owner.value().stated.clone());
-        if let Some(first) = stated {
-            return Err(TableError::DuplicateKey { key, first, second: name });
+        if let Some(first) = self.table.owner(&key) {
+            return Err(TableError::DuplicateKey { key, first: Arc::clone(first), second: name });
         }
         self.put_owner(key, Arc::clone(&name));
         self.names.insert(name, key);
@@ -67,18 +66,18 @@ impl RouteTableBuilder {
 
     /// Says what a routing key stands for. Names need not be unique: a sandbox and a route group may share one.
     pub fn put_owner(&mut self, key: RoutingKey, name: impl Into<Arc<str>>) {
-        let name = name.into();
-        self.edit_owner(key, |owner| {
-            let same = owner.stand_in.as_ref().filter(|stand_in| **stand_in == name);
-            owner.stated = Some(same.map_or(name, Arc::clone));
-        });
+        Arc::make_mut(&mut self.table.owners).replace(Keyed::new(key, name.into()));
     }
 
-    /// Takes [`RouteTableBuilder::put_owner`] back. While the key has overrides, their sandbox stands in.
-    pub fn remove_owner(&mut self, key: &RoutingKey) {
-        if self.table.owners.contains(key) {
-            self.edit_owner(*key, |owner| owner.stated = None);
+    /// Takes [`RouteTableBuilder::put_owner`] back; returns whether the key stood for anything. Its overrides stay.
+    pub fn remove_owner(&mut self, key: &RoutingKey) -> bool {
+        if !self.table.knows(key) {
+            return false;
         }
+        let owners = Arc::make_mut(&mut self.table.owners);
+        owners.remove(key);
+        shrink(owners);
+        true
     }
 
     /// Adds the baseline endpoints of one of a workload's ports.
@@ -152,20 +151,8 @@ impl RouteTableBuilder {
         let named = self.table.owner(&key).filter(|name| **name == rule.sandbox);
         // Thousands of overrides name few sandboxes.
         rule.sandbox = named.map_or(rule.sandbox, Arc::clone);
-        let sandbox = Arc::clone(&rule.sandbox);
-        let replaced = self.routes(workload).overrides.replace(Keyed::new(key, rule)).is_some();
-        if !replaced {
+        if self.routes(workload).overrides.replace(Keyed::new(key, rule)).is_none() {
             self.table.overrides += 1;
-        }
-        let changed = match self.table.owners.get(&key).map(Keyed::value) {
-            Some(Owner { stand_in: Some(stand_in), .. }) => !replaced || *stand_in != sandbox,
-            _ => true,
-        };
-        if changed {
-            self.edit_owner(key, |owner| {
-                owner.overrides = owner.overrides.saturating_add(u32::from(!replaced));
-                owner.stand_in = Some(sandbox);
-            });
         }
         Ok(())
     }
@@ -178,20 +165,14 @@ impl RouteTableBuilder {
         self.routes(workload).overrides.remove(key);
         self.forget_if_empty(workload);
         self.table.overrides = self.table.overrides.saturating_sub(1);
-        self.edit_owner(*key, |owner| {
-            owner.overrides = owner.overrides.saturating_sub(1);
-            if owner.overrides == 0 {
-                owner.stand_in = None;
-            }
-        });
         true
     }
 
     /// Every override whose key no sandbox or route group was said to have, in the order of their names.
     #[must_use]
     pub fn dangling(&self) -> Vec<TableError> {
-        let stated = |key| self.table.owners.get(key).is_some_and(|owner| owner.value().stated.is_some());
-        let mut unknown: Vec<_> = self.table.overrides().filter(|(_, key, _)| !stated(*key)).collect();
+        let mut unknown: Vec<_> =
+            self.table.overrides().filter(|(_, key, _)| !self.table.knows(key)).collect();
         unknown.sort_unstable_by_key(|&(workload, key, _)| (workload, key));
         let error = |(workload, key, rule): (&Workload, &RoutingKey, &Override)| TableError::UnknownKey {
             workload: workload.clone(),
@@ -231,20 +212,6 @@ impl RouteTableBuilder {
             self.table.workloads.remove(workload);
         } else if let Some(routes) = Arc::get_mut(routes) {
             shrink(&mut routes.overrides);
-        }
-    }
-
-    /// Changes what is known of a key's owner, and forgets it when nothing is.
-    fn edit_owner(&mut self, key: RoutingKey, edit: impl FnOnce(&mut Owner)) {
-        let none = Owner { stated: None, stand_in: None, overrides: 0 };
-        let mut owner = self.table.owners.get(&key).map_or(none, |owner| owner.value().clone());
-        edit(&mut owner);
-        let owners = Arc::make_mut(&mut self.table.owners);
-        if owner.name().is_some() {
-            owners.replace(Keyed::new(key, owner));
-        } else {
-            owners.remove(&key);
-            shrink(owners);
         }
     }
 }

@@ -1,4 +1,9 @@
+use std::collections::HashSet as Set;
+
+use proptest::prelude::*;
+
 use super::*;
+use crate::select::{BaselineReason, Query, RejectReason, Selection, select};
 
 fn key(text: &str) -> RoutingKey {
     text.parse().unwrap()
@@ -75,11 +80,11 @@ fn an_override_needs_a_sandbox_which_may_be_added_later() {
 }
 
 #[test]
-fn an_override_stands_in_for_the_owner_of_its_key_until_that_is_said() {
+fn an_override_does_not_make_its_key_known() {
     let mut builder = RouteTableBuilder::new(1);
     builder.put_override(&cart(), key("k1"), fork("one", vec![])).unwrap();
     let table = builder.finish();
-    assert_eq!(table.owner(&key("k1")).map(AsRef::as_ref), Some("alice"));
+    assert!(!table.knows(&key("k1")) && table.owner(&key("k1")).is_none());
 
     let mut builder = RouteTableBuilder::from_table(&table, 2);
     builder.put_owner(key("k1"), "team");
@@ -89,16 +94,11 @@ fn an_override_stands_in_for_the_owner_of_its_key_until_that_is_said() {
     assert_eq!(table.owners().count(), 2);
 
     let mut builder = RouteTableBuilder::from_table(&table, 3);
-    builder.remove_owner(&key("k1"));
-    builder.remove_owner(&key("k2"));
+    assert!(builder.remove_owner(&key("k1")) && builder.remove_owner(&key("k2")));
+    assert!(!builder.remove_owner(&key("k1")));
     let table = builder.finish();
-    assert!(table.knows(&key("k1")) && !table.knows(&key("k2")));
-
-    let mut builder = RouteTableBuilder::from_table(&table, 4);
-    assert!(builder.remove_override(&cart(), &key("k1")));
-    assert!(!builder.remove_override(&cart(), &key("k1")));
-    let table = builder.finish();
-    assert!(!table.knows(&key("k1")) && table.is_empty());
+    assert!(!table.knows(&key("k1")) && !table.knows(&key("k2")));
+    assert_eq!(table.len(), 1, "overrides do not need a known key");
 }
 
 #[test]
@@ -133,4 +133,82 @@ fn a_derived_table_leaves_the_one_before_alone_and_shares_what_no_edit_touched()
 fn the_empty_table_knows_nobody() {
     let table = RouteTable::empty();
     assert!(table.is_empty() && !table.knows(&key("k1")) && table.find(&cart(), &key("k1")).is_none());
+}
+
+const WORKLOADS: [&str; 2] = ["shop/Deployment/cart", "shop/Deployment/web"];
+const KEYS: [&str; 3] = ["k1", "k2", "k3"];
+
+/// What is said of one key: that it has an owner, or that it forks one of the workloads; or that either is gone.
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    key: usize,
+    workload: Option<usize>,
+    gone: bool,
+}
+
+fn said() -> impl Strategy<Value = Said> {
+    let workload = proptest::option::of(0..WORKLOADS.len());
+    (0..KEYS.len(), workload, any::<bool>()).prop_map(|(key, workload, gone)| Said { key, workload, gone })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_strict_request_gets_its_fork_or_the_baseline_of_a_known_key_whatever_was_said_before(
+        history in proptest::collection::vec(said(), 0..20)
+    ) {
+        let workloads = WORKLOADS.map(|name| name.parse::<Workload>().unwrap());
+        let (mut table, mut now) = (RouteTable::empty(), Set::new());
+        for Said { key: at, workload, gone } in history {
+            let mut builder = RouteTableBuilder::from_table(&table, table.generation() + 1);
+            match (workload, gone) {
+                (None, false) => builder.put_owner(key(KEYS[at]), "alice"),
+                (None, true) => prop_assert_eq!(builder.remove_owner(&key(KEYS[at])), now.contains(&(at, None))),
+                (Some(of), false) => {
+                    let ports = vec![(PortMatch::Any, self::at(1))];
+                    builder.put_override(&workloads[of], key(KEYS[at]), fork("one", ports)).unwrap();
+                }
+                (Some(of), true) => {
+                    let was_there = builder.remove_override(&workloads[of], &key(KEYS[at]));
+                    prop_assert_eq!(was_there, now.contains(&(at, workload)));
+                }
+            }
+            if gone { now.remove(&(at, workload)) } else { now.insert((at, workload)) };
+            table = builder.finish();
+            for (at, text) in KEYS.into_iter().enumerate() {
+                let (key, known) = (key(text), now.contains(&(at, None)));
+                prop_assert_eq!((table.knows(&key), table.owner(&key).is_some()), (known, known));
+                for (of, workload) in workloads.iter().enumerate() {
+                    let query = Query { workload, port: 80, key: Some(&key), strict: true };
+                    match (select(&table, &query), now.contains(&(at, Some(of)))) {
+                        (Selection::Override(..), true) => {}
+                        (Selection::Baseline(BaselineReason::NotForked), false) => prop_assert!(known),
+                        (Selection::Reject(RejectReason::UnknownKey), false) => prop_assert!(!known),
+                        (other, _) => prop_assert!(false, "{other:?}"),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_read_as_a_whole_knows_the_key_of_every_override(
+        all in proptest::collection::vec(said(), 0..8)
+    ) {
+        let mut builder = RouteTableBuilder::new(1);
+        for (name, Said { key: at, workload, .. }) in all.iter().enumerate() {
+            // What contradicts what was said before is left out.
+            let _ = match workload {
+                None => builder.add_sandbox(name.to_string(), key(KEYS[*at])),
+                Some(of) => builder.add_override(&WORKLOADS[*of].parse().unwrap(), key(KEYS[*at]), fork("one", vec![])),
+            };
+        }
+        let stated = |at: usize| all.iter().any(|said| said.key == at && said.workload.is_none());
+        let dangling = all.iter().any(|said| said.workload.is_some() && !stated(said.key));
+        match builder.build() {
+            Ok(table) => prop_assert!(!dangling && table.overrides().all(|(_, key, _)| table.knows(key))),
+            Err(_) => prop_assert!(dangling),
+        }
+    }
 }
