@@ -4,7 +4,6 @@ use std::{
     fmt, io,
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -15,11 +14,7 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use crate::{
-    Settings, StatusHandle,
-    engine::Engine,
-    link::{Link, SILENCE_MAX},
-};
+use crate::{Settings, StatusHandle, Timing, engine::Engine, link::Link};
 
 /// Responses that were read and wait to be applied; bounds what a server can make us hold.
 const EVENTS_MAX: usize = 4;
@@ -61,22 +56,22 @@ impl Client {
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(settings: Settings, outputs: Outputs) -> io::Result<Self> {
-        Self::start_with(settings, outputs, SILENCE_MAX)
+        Self::start_with(settings, outputs, Timing::default())
     }
 
-    /// As [`Client::start`], with another bound on the wait for the first response of a stream.
+    /// As [`Client::start`], with another patience, for tests.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start_with(settings: Settings, outputs: Outputs, silence_max: Duration) -> io::Result<Self> {
+    pub fn start_with(settings: Settings, outputs: Outputs, timing: Timing) -> io::Result<Self> {
         let status = StatusHandle::default();
         let link = Link {
             servers: settings.servers.clone(),
             tls: settings.tls.clone(),
             user_agent: format!("spurline-proxy/{}", settings.node.version),
-            silence_max,
+            timing,
         };
-        let mut engine = Engine::new(settings, outputs, status.clone());
+        let mut engine = Engine::new(settings, timing, outputs, status.clone());
         engine.restore();
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let (stop, stopped) = oneshot::channel();

@@ -30,8 +30,8 @@ pub enum Subject {
 /// What a resource says of its subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// The sandbox or route group that has the key.
-    KeyOwner(Arc<str>),
+    /// The sandbox or route group that has the key, and when it ends.
+    KeyOwner(Arc<str>, Option<u64>),
     /// Endpoints by port.
     Baseline(Vec<(PortMatch, Arc<[Endpoint]>)>),
     /// The rule, and when it ends.
@@ -122,7 +122,7 @@ pub fn read_body(ty: ResourceType, body: &[u8]) -> Result<Content, Fault> {
     match ty {
         ResourceType::KeyOwner => {
             let owner: wire::KeyOwner = decode(body)?;
-            Ok(Content::KeyOwner(name("name", &owner.name)?))
+            Ok(Content::KeyOwner(name("name", &owner.name)?, end(owner.expires_unix_s)))
         }
         ResourceType::Baseline => {
             let baseline: wire::Baseline = decode(body)?;
@@ -137,10 +137,9 @@ pub fn read_body(ty: ResourceType, body: &[u8]) -> Result<Content, Fault> {
                 wire::OnUnavailable::Baseline => OnUnavailable::Baseline,
                 wire::OnUnavailable::Reject | wire::OnUnavailable::Unspecified => OnUnavailable::Reject,
             };
-            let expires_unix_s = Some(rule.expires_unix_s).filter(|expires| *expires != 0);
             let (fork, sandbox) = (name("fork", &rule.fork)?, name("sandbox", &rule.sandbox)?);
             let ports = ports(&rule.ports)?;
-            Ok(Content::Override(Override { fork, sandbox, on_unavailable, ports }, expires_unix_s))
+            Ok(Content::Override(Override { fork, sandbox, on_unavailable, ports }, end(rule.expires_unix_s)))
         }
     }
 }
@@ -188,8 +187,16 @@ fn endpoint(wire: &wire::Endpoint) -> Result<Endpoint, Fault> {
     Ok(Endpoint { addr })
 }
 
-/// When an override ends, without reading the rest of what it says.
-pub(crate) fn expiry(body: &[u8]) -> Option<u64> {
-    let rule = wire::Override::decode(body).ok()?;
-    Some(rule.expires_unix_s).filter(|expires| *expires != 0)
+/// When a resource ends, without checking the rest of what it says.
+pub(crate) fn expiry(ty: ResourceType, body: &[u8]) -> Option<u64> {
+    match ty {
+        ResourceType::KeyOwner => end(wire::KeyOwner::decode(body).ok()?.expires_unix_s),
+        ResourceType::Override => end(wire::Override::decode(body).ok()?.expires_unix_s),
+        ResourceType::Baseline => None,
+    }
+}
+
+/// 0 is never.
+fn end(expires_unix_s: u64) -> Option<u64> {
+    Some(expires_unix_s).filter(|expires| *expires != 0)
 }

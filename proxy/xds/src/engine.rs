@@ -21,7 +21,7 @@ use tokio::{
 
 use self::{keeper::Keeper, report::Report};
 use crate::{
-    Settings, Source, StatusHandle,
+    Settings, Source, StatusHandle, Timing,
     client::Outputs,
     decode::Fault,
     link::{Closed, Event, Requests},
@@ -30,8 +30,6 @@ use crate::{
     snapshot::{self, SnapshotError},
 };
 
-/// How long a connected server may leave a type unanswered before what it has not named counts as not existing.
-const EXISTS_TIMEOUT: Duration = Duration::from_secs(15);
 /// The most responses that are applied together.
 const CONFLATED_MAX: usize = 16;
 /// How long a table that workers may still read is kept, so that they are not the ones who take it apart.
@@ -42,6 +40,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// All the state of a client.
 pub(crate) struct Engine {
     settings: Settings,
+    timing: Timing,
     outputs: Outputs,
     status: StatusHandle,
     mirror: Mirror,
@@ -65,12 +64,13 @@ fn now_unix_s() -> u64 {
 // === impl Engine ===
 
 impl Engine {
-    pub(crate) fn new(settings: Settings, outputs: Outputs, status: StatusHandle) -> Self {
+    pub(crate) fn new(settings: Settings, timing: Timing, outputs: Outputs, status: StatusHandle) -> Self {
         Self {
             mirror: Mirror::new(settings.scope.clone(), outputs.table.load_full()),
             session: Session::new(settings.node.clone(), &settings.scope),
             keeper: Keeper::new(settings.snapshot.clone(), outputs.metrics.clone(), status.clone()),
             settings,
+            timing,
             outputs,
             status,
             requests: None,
@@ -188,7 +188,7 @@ impl Engine {
 
     fn connected(&mut self, server: &str) {
         self.outputs.metrics.gauge_set(Gauge::ControlConnected, 1);
-        self.exists_by = Some(Instant::now() + EXISTS_TIMEOUT);
+        self.exists_by = Some(Instant::now() + self.timing.exists_timeout);
         self.report.connected(server);
         self.status.edit(|status| {
             status.server = Some(server.to_owned());
@@ -354,9 +354,7 @@ impl Engine {
             self.be_ready();
         }
         if self.mirror.next_expiry().is_some_and(|at| at <= now_unix_s()) {
-            let mut batch = self.mirror.batch(now_unix_s());
-            batch.expire();
-            let tally = batch.finish();
+            let tally = self.mirror.batch(now_unix_s()).finish();
             if tally.changed {
                 self.publish(&tally);
             }

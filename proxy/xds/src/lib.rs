@@ -32,6 +32,6 @@ pub use crate::{
     client::{Client, Outputs},
     known::{Known, Record},
     resource::ResourceType,
-    settings::{Identity, Node, Scope, Server, Settings, Tls},
+    settings::{Identity, Node, Scope, Server, Settings, Timing, Tls},
     status::{Rejection, Source, Status, StatusHandle},
 };

@@ -22,16 +22,10 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity},
 };
 
-use crate::{Server, Tls, backoff::Backoff};
+use crate::{Server, Timing, Tls, backoff::Backoff};
 
 /// How long connecting may take, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often the server is asked whether it is still there.
-const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// How long it may take to say so.
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the first response of a stream may take.
-pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// The largest response that is read.
 pub(crate) const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The longest head of the server's answers.
@@ -77,7 +71,7 @@ pub(crate) struct Link {
     pub(crate) servers: Vec<Server>,
     pub(crate) tls: Tls,
     pub(crate) user_agent: String,
-    pub(crate) silence_max: Duration,
+    pub(crate) timing: Timing,
 }
 
 /// Why a stream ended, before it is known when the next begins.
@@ -142,9 +136,10 @@ impl Link {
             return Ok(());
         }
         let requests = stream::unfold(queue, |mut queue| async move { Some((queue.recv().await?, queue)) });
-        let deadline = Instant::now() + self.silence_max;
+        let deadline = Instant::now() + self.timing.silence_max;
         let exchange = async {
-            let silent = || Failure(StreamEnd::Silent, format!("no response within {:?}", self.silence_max));
+            let silent =
+                || Failure(StreamEnd::Silent, format!("no response within {:?}", self.timing.silence_max));
             let opened = timeout_at(deadline, client.delta_aggregated_resources(requests)).await;
             let responses = opened.map_err(|_| silent())?.map_err(|status| refused(&status))?;
             if events.send(Event::Connected(server.to_string())).await.is_err() {
@@ -170,8 +165,8 @@ impl Link {
             .and_then(|endpoint| endpoint.user_agent(self.user_agent.clone()))
             .map_err(|error| describe(&error))?
             .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT)
+            .http2_keep_alive_interval(self.timing.ping_interval)
+            .keep_alive_timeout(self.timing.ping_timeout)
             .keep_alive_while_idle(true)
             .http2_max_header_list_size(HEADER_BYTES_MAX)
             .initial_stream_window_size(WINDOW_BYTES)

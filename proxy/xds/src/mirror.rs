@@ -23,7 +23,7 @@ pub struct Mirror {
     scope: Scope,
     known: Known,
     table: Arc<RouteTable>,
-    /// The earliest time at which an override of the table ends.
+    /// The earliest time at which an override or a key of the table ends.
     next_expiry: Option<u64>,
     resources_max: usize,
 }
@@ -46,7 +46,7 @@ pub struct Tally {
     pub applied: usize,
     /// Resources that are gone.
     pub removed: usize,
-    /// Overrides that ended.
+    /// Overrides and keys that ended.
     pub expired: usize,
     /// Whether there is a new table.
     pub changed: bool,
@@ -85,7 +85,7 @@ impl Mirror {
         &self.table
     }
 
-    /// When [`Batch::expire`] has something to do.
+    /// When an empty batch has something to do.
     #[must_use]
     pub fn next_expiry(&self) -> Option<u64> {
         self.next_expiry
@@ -96,6 +96,10 @@ impl Mirror {
         let generation = self.table.generation().saturating_add(1);
         let builder = RouteTableBuilder::from_table(&self.table, generation);
         Batch { mirror: self, builder, now_unix_s, tally: Tally::default() }
+    }
+
+    fn note_expiry(&mut self, expires: Option<u64>) {
+        self.next_expiry = self.next_expiry.into_iter().chain(expires).min();
     }
 
     fn admits(&self, subject: &Subject) -> bool {
@@ -133,7 +137,7 @@ impl Batch<'_> {
     /// # Errors
     /// What is wrong with it; then nothing has changed.
     pub fn restore(&mut self, ty: ResourceType, record: &Record) -> Result<(), Fault> {
-        if record.expires_unix_s().is_some_and(|expires| expires <= self.now_unix_s) {
+        if self.has_ended(record.expires_unix_s()) {
             self.tally.expired += 1;
             return Ok(());
         }
@@ -154,8 +158,8 @@ impl Batch<'_> {
         }
         let content = read_body(ty, body)?;
         let expires = match &content {
-            Content::Override(_, expires) => *expires,
-            Content::KeyOwner(_) | Content::Baseline(_) => None,
+            Content::Override(_, expires) | Content::KeyOwner(_, expires) => *expires,
+            Content::Baseline(_) => None,
         };
         let too_long = || Fault::Name("it is too long".to_owned());
         let record = Record::new(name, version, body, expires).ok_or_else(too_long)?;
@@ -167,19 +171,23 @@ impl Batch<'_> {
 
     fn edit(&mut self, subject: Subject, content: Content) -> Result<(), Fault> {
         match (subject, content) {
-            (Subject::KeyOwner(key), Content::KeyOwner(name)) => self.builder.put_owner(key, name),
+            // What has ended may have done so on its way, or this machine's clock is ahead.
+            (Subject::KeyOwner(key), Content::KeyOwner(_, expires)) if self.has_ended(expires) => {
+                self.builder.remove_owner(&key);
+            }
+            (Subject::KeyOwner(key), Content::KeyOwner(name, expires)) => {
+                self.builder.put_owner(key, name);
+                self.mirror.note_expiry(expires);
+            }
             (Subject::Baseline(workload), Content::Baseline(ports)) => {
                 self.builder.put_baseline(&workload, ports).map_err(|error| contradiction(&error))?;
             }
+            (Subject::Override(workload, key), Content::Override(_, expires)) if self.has_ended(expires) => {
+                self.builder.remove_override(&workload, &key);
+            }
             (Subject::Override(workload, key), Content::Override(rule, expires)) => {
-                if expires.is_some_and(|expires| expires <= self.now_unix_s) {
-                    // It may have ended on its way, or this machine's clock is ahead.
-                    self.builder.remove_override(&workload, &key);
-                } else {
-                    self.builder.put_override(&workload, key, rule).map_err(|error| contradiction(&error))?;
-                    let next = &mut self.mirror.next_expiry;
-                    *next = next.iter().copied().chain(expires).min();
-                }
+                self.builder.put_override(&workload, key, rule).map_err(|error| contradiction(&error))?;
+                self.mirror.note_expiry(expires);
             }
             _ => return Err(Fault::OtherType),
         }
@@ -195,7 +203,9 @@ impl Batch<'_> {
         self.tally.removed += 1;
         self.tally.changed = true;
         match read_name(ty, name) {
-            Ok(Subject::KeyOwner(key)) => self.builder.remove_owner(&key),
+            Ok(Subject::KeyOwner(key)) => {
+                self.builder.remove_owner(&key);
+            }
             Ok(Subject::Baseline(workload)) => self.builder.remove_baseline(&workload),
             Ok(Subject::Override(workload, key)) => {
                 self.builder.remove_override(&workload, &key);
@@ -205,26 +215,35 @@ impl Batch<'_> {
         }
     }
 
-    /// Takes overrides whose time has come out of the table. They stay known, for the server has not removed them.
-    pub fn expire(&mut self) {
+    /// Takes out of the table what has ended. It stays known, for the server has not removed it.
+    ///
+    /// A key ends in the same table as its overrides: known without them, it would send strict requests to the baseline.
+    fn expire(&mut self) {
         if self.mirror.next_expiry.is_none_or(|next| next > self.now_unix_s) {
             return;
         }
-        self.mirror.next_expiry = None;
-        for record in self.mirror.known.iter(ResourceType::Override) {
-            let Some(expires) = record.expires_unix_s() else { continue };
-            if expires > self.now_unix_s {
-                let next = &mut self.mirror.next_expiry;
-                *next = next.iter().copied().chain([expires]).min();
-                continue;
-            }
-            if let Ok(Subject::Override(workload, key)) = read_name(ResourceType::Override, record.name())
-                && self.builder.remove_override(&workload, &key)
-            {
-                self.tally.expired += 1;
-                self.tally.changed = true;
+        let mut next = None;
+        for ty in [ResourceType::KeyOwner, ResourceType::Override] {
+            for record in self.mirror.known.iter(ty) {
+                let Some(expires) = record.expires_unix_s() else { continue };
+                if expires > self.now_unix_s {
+                    next = next.into_iter().chain([expires]).min();
+                    continue;
+                }
+                let was_there = match read_name(ty, record.name()) {
+                    Ok(Subject::KeyOwner(key)) => self.builder.remove_owner(&key),
+                    Ok(Subject::Override(workload, key)) => self.builder.remove_override(&workload, &key),
+                    Ok(Subject::Baseline(_)) | Err(_) => false,
+                };
+                self.tally.expired += usize::from(was_there);
+                self.tally.changed |= was_there;
             }
         }
+        self.mirror.next_expiry = next;
+    }
+
+    fn has_ended(&self, expires: Option<u64>) -> bool {
+        expires.is_some_and(|expires| expires <= self.now_unix_s)
     }
 
     /// What is known, with the changes so far.
@@ -233,8 +252,9 @@ impl Batch<'_> {
         &self.mirror.known
     }
 
-    /// Builds the table, if anything changed.
-    pub fn finish(self) -> Tally {
+    /// Builds the table, if anything changed. What has ended by the batch's time is not in it.
+    pub fn finish(mut self) -> Tally {
+        self.expire();
         let Self { mirror, builder, tally, .. } = self;
         if tally.changed {
             mirror.table = Arc::new(builder.finish());

@@ -25,6 +25,19 @@ pub struct Settings {
     pub ready_timeout: Option<Duration>,
 }
 
+/// How long a server is waited for. Not for operators to set: what follows from it is documented with these values.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// How long the first response of a stream may take.
+    pub silence_max: Duration,
+    /// How often a server is asked whether it is still there.
+    pub ping_interval: Duration,
+    /// How long it may take to say so.
+    pub ping_timeout: Duration,
+    /// How long a connected server may leave a type unanswered before what it has not named counts as not existing.
+    pub exists_timeout: Duration,
+}
+
 /// Where one server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Server {
@@ -70,6 +83,19 @@ pub struct Node {
 pub struct Scope {
     forked: Vec<Workload>,
     baselines: Vec<Workload>,
+}
+
+// === impl Timing ===
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            silence_max: Duration::from_secs(60),
+            ping_interval: Duration::from_secs(30),
+            ping_timeout: Duration::from_secs(10),
+            exists_timeout: Duration::from_secs(15),
+        }
+    }
 }
 
 // === impl Server ===

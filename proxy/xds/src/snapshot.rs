@@ -229,11 +229,7 @@ impl<'b> Input<'b> {
         let name = self.text(usize::from(name_len))?;
         let version = self.text(usize::from(version_len))?;
         let body = self.take(usize::try_from(body_len).unwrap_or(usize::MAX))?;
-        let expires = match ty {
-            ResourceType::Override => crate::decode::expiry(body),
-            ResourceType::KeyOwner | ResourceType::Baseline => None,
-        };
-        let record = Record::new(name, version, body, expires);
+        let record = Record::new(name, version, body, crate::decode::expiry(ty, body));
         Ok((ty, record.ok_or(SnapshotError::Corrupt("a name or version is empty or too long"))?))
     }
 }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 use prost::Message;
-use resources::{CART, baseline, cart, key_owner, ports, resource, response, rule, scope};
+use resources::{CART, baseline, cart, key_owner, key_owner_until, ports, resource, response, rule, scope};
 use spurline_api::{
     REJECTIONS_TYPE_URL, envoy::service::discovery::v3::Resource, google::protobuf,
     spurline::routing::v1 as wire,
@@ -161,14 +161,64 @@ fn an_override_ends_at_its_time_and_stays_known() {
     case.receive(vec![rule("a", 1, Some(NOW + 5)), rule("b", 1, Some(NOW)), rule("c", 1, None)], &[]);
     assert_eq!(case.forks(), ["cart-a", "cart-c"]);
     assert_eq!(case.mirror.next_expiry(), Some(NOW + 5));
-    let mut batch = case.mirror.batch(NOW + 5);
-    batch.expire();
-    assert_eq!(batch.finish().expired, 1);
+    assert_eq!(case.mirror.batch(NOW + 5).finish().expired, 1);
     assert_eq!((case.forks(), case.mirror.known().len()), (vec!["cart-c".to_owned()], 3));
     assert_eq!(case.mirror.next_expiry(), None);
     // Extended, it counts again.
     case.receive(vec![rule("a", 1, Some(NOW + 500))], &[]);
     assert_eq!(case.forks(), ["cart-a", "cart-c"]);
+}
+
+#[test]
+fn a_key_ends_in_the_same_table_as_its_overrides() {
+    let key = "a".parse().unwrap();
+    let owner = |end| key_owner_until("a", "alice", end);
+    // Told together or one after the other, and whatever makes the next table: the time, or something else that is told.
+    for told_after in [vec![], vec![rule("b", 1, None)], vec![rule("a", 2, Some(NOW + 5))]] {
+        let mut case = Case::new();
+        let mut batch = case.mirror.batch(NOW);
+        batch.put(ResourceType::Override, &rule("a", 1, Some(NOW + 5))).unwrap();
+        batch.put(ResourceType::KeyOwner, &owner(NOW + 5)).unwrap();
+        batch.finish();
+        assert!(case.mirror.table().knows(&key));
+        assert!(!case.mirror.batch(NOW + 4).finish().changed);
+        let mut batch = case.mirror.batch(NOW + 5);
+        for resource in &told_after {
+            batch.put(ResourceType::Override, resource).unwrap();
+        }
+        assert!(batch.finish().changed);
+        let table = case.mirror.table();
+        assert!(!table.knows(&key) && table.find(&cart(), &key).is_none(), "{told_after:?}");
+        assert!(
+            case.mirror.known().get(ResourceType::KeyOwner, "a").is_some(),
+            "the server has not removed it"
+        );
+        assert_eq!(case.mirror.next_expiry(), None);
+        assert!(!case.mirror.batch(NOW + 6).finish().changed, "it ends once");
+        // Extended, it counts again; what has ended when it comes does not.
+        for (end, knows) in [(NOW + 50, true), (NOW + 6, false), (0, true)] {
+            let mut batch = case.mirror.batch(NOW + 6);
+            batch.put(ResourceType::KeyOwner, &owner(end)).unwrap();
+            batch.finish();
+            assert_eq!(case.mirror.table().knows(&key), knows, "{end}");
+        }
+    }
+}
+
+#[test]
+fn a_key_is_known_once_it_is_told_and_not_by_its_overrides() {
+    let mut case = Case::new();
+    let key = "a".parse().unwrap();
+    case.receive(vec![rule("a", 1, None)], &[]);
+    assert!(!case.mirror.table().knows(&key) && case.mirror.table().find(&cart(), &key).is_some());
+    let mut batch = case.mirror.batch(NOW);
+    batch.put(ResourceType::KeyOwner, &key_owner("a", "alice")).unwrap();
+    batch.finish();
+    assert!(case.mirror.table().knows(&key));
+    let mut batch = case.mirror.batch(NOW);
+    batch.remove(ResourceType::KeyOwner, "a");
+    batch.finish();
+    assert!(!case.mirror.table().knows(&key));
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod resources;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, sync::Arc, time::Duration};
 
-use resources::{key_owner, rule, scope};
+use resources::{key_owner, key_owner_until, rule, scope};
 use spurline_route::RouteTable;
 use spurline_xds::{
     Known, ResourceType, Scope,
@@ -23,6 +23,7 @@ fn mirror() -> Mirror {
     let mut batch = mirror.batch(NOW);
     batch.put(ResourceType::KeyOwner, &key_owner("k1", "alice")).unwrap();
     batch.put(ResourceType::Override, &rule("k1", 1, None)).unwrap();
+    batch.put(ResourceType::KeyOwner, &key_owner_until("k2", "bob", NOW + 60)).unwrap();
     batch.put(ResourceType::Override, &rule("k2", 2, Some(NOW + 60))).unwrap();
     batch.finish();
     mirror
@@ -61,8 +62,13 @@ fn what_was_written_is_read() {
 #[test]
 fn what_has_ended_is_not_restored() {
     let bytes = snapshot::encode(mirror().known(), &scope(), NOW);
+    let knows = |mirror: &Mirror, key: &str| mirror.table().knows(&key.parse().unwrap());
+    let read = restored(&bytes, NOW + 59);
+    assert!(knows(&read, "k1") && knows(&read, "k2"));
     let read = restored(&bytes, NOW + 60);
     assert_eq!((read.table().len(), read.known().len()), (1, 2));
+    assert!(knows(&read, "k1") && !knows(&read, "k2"));
+    assert_eq!(read.next_expiry(), None);
 }
 
 #[test]
@@ -113,7 +119,7 @@ fn a_file_is_replaced_as_a_whole_and_read_by_its_owner_only() {
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     let read = snapshot::load(&path, &scope(), NOW, DAY).unwrap();
-    assert_eq!((read.records.len(), read.saved_at_unix_s), (3, NOW));
+    assert_eq!((read.records.len(), read.saved_at_unix_s), (4, NOW));
     assert!(snapshot::load(folder.path(), &scope(), NOW, DAY).is_err());
 }
 

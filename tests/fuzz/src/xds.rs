@@ -108,7 +108,6 @@ pub fn client_session(data: &[u8]) {
             }
             assert!(answer.refused.is_none() || before == after);
         }
-        batch.expire();
         batch.finish();
         assert!(mirror.known().len() <= RESOURCES_MAX);
         check_table(&mirror, now);
@@ -245,14 +244,17 @@ fn body(ty: ResourceType, port: u32, expires_unix_s: u64) -> Vec<u8> {
             wire::Override { sandbox, fork, ports, expires_unix_s, on_unavailable: 0 }.encode_to_vec()
         }
         ResourceType::Baseline => wire::Baseline { ports }.encode_to_vec(),
-        ResourceType::KeyOwner => wire::KeyOwner { name: sandbox, kind: 1 }.encode_to_vec(),
+        ResourceType::KeyOwner => wire::KeyOwner { name: sandbox, kind: 1, expires_unix_s }.encode_to_vec(),
     }
 }
 
 /// As a control service would say it.
 fn encode(content: &Content) -> Vec<u8> {
     match content {
-        Content::KeyOwner(name) => wire::KeyOwner { name: name.to_string(), kind: 0 }.encode_to_vec(),
+        Content::KeyOwner(name, expires) => {
+            let expires_unix_s = expires.unwrap_or(0);
+            wire::KeyOwner { name: name.to_string(), kind: 0, expires_unix_s }.encode_to_vec()
+        }
         Content::Baseline(ports) => wire::Baseline { ports: wire_ports(ports) }.encode_to_vec(),
         Content::Override(rule, expires) => {
             let on_unavailable = match rule.on_unavailable {

@@ -16,8 +16,9 @@
 //!
 //! # What follows
 //!
-//! Each accepted document with a key gives one `KeyOwner`, and one `Override` for each workload that it forks; what
-//! comes from a member of a group ends when the first of the two ends. Each workload document gives one `Baseline`.
+//! Each accepted document with a key gives one `KeyOwner`, and one `Override` for each workload that it forks. Both end
+//! when the document does; what comes from a member of a group ends when the first of the two ends. Each workload
+//! document gives one `Baseline`.
 //! A document gives nothing else, and nothing here acts on time.
 
 use std::{

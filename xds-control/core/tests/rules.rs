@@ -5,8 +5,10 @@
 #[path = "fixture/records.rs"]
 mod records;
 
+use prost::Message;
 use records::{delete, filed, group, labelled, sandbox, stored};
 use serde_json::json;
+use spurline_api::{envoy::service::discovery::v3::Resource, spurline::routing::v1::KeyOwner};
 use spurline_core::{
     catalog::{Catalog, ResourceType},
     document::{Id, Kind, MEMBERS_MAX},
@@ -238,6 +240,30 @@ fn a_members_fork_ends_with_the_group_or_the_member_whichever_is_first() {
         let ends: Vec<_> = model.rules(&filter).map(|rule| rule.expires_unix_s).collect();
         assert_eq!(ends, [member, both]);
     }
+}
+
+#[test]
+fn a_key_ends_with_the_document_that_has_it_and_not_with_a_member() {
+    let mut a = stored(1, &sandbox("a", "ka", &[("cart", 1)]));
+    let mut g = stored(2, &group("g", "kg", &["a", "b"], "Oldest"));
+    (a.expires_unix_s, g.expires_unix_s) = (Some(5), Some(9));
+    let b = stored(3, &sandbox("b", "kb", &[("cart", 1)]));
+    let mut model = Model::new();
+    let mut catalog = Catalog::new();
+    let end = |catalog: &Catalog, key: &str| {
+        let entry = catalog.get(ResourceType::KeyOwner, key).unwrap();
+        let resource = Resource::decode(entry.resource().clone()).unwrap();
+        KeyOwner::decode(resource.resource.unwrap().value).unwrap().expires_unix_s
+    };
+    catalog.apply(model.apply([&a, &g, &b].map(|record| Edit::Put(record.clone()))));
+    assert_eq!(["ka", "kg", "kb"].map(|key| end(&catalog, key)), [5, 9, 0]);
+    // Another end is another version, and who takes over has an end of its own.
+    a.expires_unix_s = Some(6);
+    catalog.apply(model.apply([Edit::Put(a)]));
+    assert_eq!(end(&catalog, "ka"), 6);
+    let heir = stored(7, &sandbox("heir", "ka", &[]));
+    catalog.apply(model.apply([Edit::Put(heir), delete(Kind::Sandbox, "a", Origin::Store)]));
+    assert_eq!(end(&catalog, "ka"), 0);
 }
 
 #[test]

@@ -30,7 +30,11 @@ pub(crate) fn resource(ty: ResourceType, name: &str, body: &impl Message) -> Res
 }
 
 pub(crate) fn key_owner(key: &str, name: &str) -> Resource {
-    let body = wire::KeyOwner { name: name.to_owned(), ..wire::KeyOwner::default() };
+    key_owner_until(key, name, 0)
+}
+
+pub(crate) fn key_owner_until(key: &str, name: &str, expires_unix_s: u64) -> Resource {
+    let body = wire::KeyOwner { name: name.to_owned(), expires_unix_s, ..wire::KeyOwner::default() };
     resource(ResourceType::KeyOwner, key, &body)
 }
 

@@ -29,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct TestServer {
     address: Server,
     streams: Receiver<Script>,
+    freezes: mpsc::UnboundedSender<Receiver<()>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -60,9 +61,16 @@ impl TestServer {
     fn listen(address: Server, listener: Listener) -> Self {
         let (accepted, streams) = channel();
         let (stop, stopped) = oneshot::channel::<()>();
+        let (freezes, mut frozen) = mpsc::unbounded_channel::<Receiver<()>>();
         let (listening, listens) = channel();
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            // All that the server does happens on this thread: while it waits here, nothing does.
+            runtime.spawn(async move {
+                while let Some(thawed) = frozen.recv().await {
+                    let _ = thawed.recv();
+                }
+            });
             runtime.block_on(async {
                 let server = transport::Server::builder()
                     .add_service(AggregatedDiscoveryServiceServer::new(Service(accepted)));
@@ -88,11 +96,19 @@ impl TestServer {
             });
         });
         listens.recv().unwrap();
-        Self { address, streams, stop: Some(stop), thread: Some(thread) }
+        Self { address, streams, freezes, stop: Some(stop), thread: Some(thread) }
     }
 
     pub(crate) fn address(&self) -> Server {
         self.address.clone()
+    }
+
+    /// Lets the server do nothing, not even answer pings, until the result is dropped.
+    #[must_use]
+    pub(crate) fn freeze(&self) -> Sender<()> {
+        let (frozen, thawed) = channel();
+        self.freezes.send(thawed).expect("a server");
+        frozen
     }
 
     /// The next stream that is opened.

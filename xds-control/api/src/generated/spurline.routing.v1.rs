@@ -44,6 +44,11 @@ pub struct KeyOwner {
     /// The name of the sandbox or route group, same grammar as Override.sandbox. Default empty, which is wrong.
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
+    /// When the key ends, in seconds since 1970-01-01T00:00:00Z, whether or not the control service can be reached then:
+    /// from then on it is unknown, and a strict request with it is refused. An override of the key ends no later. Default
+    /// 0: not by itself.
+    #[prost(uint64, tag = "3")]
+    pub expires_unix_s: u64,
 }
 /// Nested message and enum types in `KeyOwner`.
 pub mod key_owner {

@@ -40,13 +40,14 @@ impl Model {
     }
 
     fn key_owner(&self, key: &RoutingKey) -> Option<Bytes> {
-        let Id { kind, name } = self.owner(key)?;
-        let kind = match kind {
+        let id = self.owner(key)?;
+        let kind = match id.kind {
             Kind::Sandbox => wire::key_owner::Kind::Sandbox,
             Kind::RouteGroup => wire::key_owner::Kind::RouteGroup,
             Kind::Workload => return None,
         };
-        let owner = wire::KeyOwner { kind: kind.into(), name: name.to_string() };
+        let expires_unix_s = self.get(id)?.expires_unix_s.unwrap_or_default();
+        let owner = wire::KeyOwner { kind: kind.into(), name: id.name.to_string(), expires_unix_s };
         Some(owner.encode_to_vec().into())
     }
 
