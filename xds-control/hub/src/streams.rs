@@ -229,7 +229,24 @@ impl Record {
     }
 }
 
-/// Cuts `text` to at most `bytes_max` bytes, between characters.
+/// Cuts `text` to at most `bytes_max` bytes, between characters, and gives the room of the rest back.
 fn truncate(text: &mut String, bytes_max: usize) {
     text.truncate(text.floor_char_boundary(bytes_max));
+    text.shrink_to_fit();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_long_text_takes_no_more_room_than_it_needs() {
+        let mut text = "\u{e9}".repeat(1 << 20);
+        truncate(&mut text, 513);
+        assert_eq!((text.len(), text.capacity()), (512, 512));
+        let mut short = String::with_capacity(1 << 20);
+        short.push('a');
+        truncate(&mut short, 513);
+        assert_eq!((short.as_str(), short.capacity()), ("a", 1));
+    }
 }
