@@ -30,7 +30,7 @@ use crate::{
     AppError,
     admin::{Admin, AdminState},
     build::{self, Shared, WorkerHandle},
-    control,
+    certificates, control,
     readiness::Readiness,
     routes,
     worker::Arrival,
@@ -61,16 +61,18 @@ pub struct App {
     admin: Option<Admin>,
     routes: Option<routes::Watch>,
     control: Option<Client>,
+    certificates: Option<certificates::Watch>,
     access: Option<AccessGuard>,
 }
 
 /// Checks what can be checked of the settings without listening: the carriers, the routes file, the files for the control
-/// service, the signed keys. The control service itself is not asked.
+/// service, the certificates, the signed keys. The control service itself is not asked.
 ///
 /// # Errors
 /// The first thing that would keep the proxy from starting, or from serving what it should.
 pub fn check(config: &Config) -> Result<(), AppError> {
-    build::bindings(config)?;
+    let tls = certificates::server(config)?;
+    build::bindings(config, tls.as_ref())?;
     build::verifier(config)?;
     if let Some(path) = &config.routes {
         routes::read(path, 1)?;
@@ -90,7 +92,8 @@ impl App {
         let registry = Arc::new(registry);
         let readiness = Readiness::default();
         let starting = readiness.guard("listeners");
-        let bindings = build::bindings(config)?;
+        let tls = certificates::server(config)?;
+        let bindings = build::bindings(config, tls.as_ref())?;
         let listeners = build::listen(&bindings, config.limits.listen_backlog)?;
         let table = Arc::new(ArcSwap::from_pointee(RouteTable::empty()));
         let follow = |path: &PathBuf| {
@@ -100,6 +103,8 @@ impl App {
         let routes = config.routes.as_ref().map(follow).transpose()?;
         let awaited = readiness.guard("routes");
         let control = control::follow(config, &table, registry.shared(), awaited)?;
+        let follow = |tls| certificates::Watch::start(tls, registry.shared()).map_err(AppError::Runtime);
+        let certificates = tls.map(follow).transpose()?;
         let (access, access_guard) = build::access_log(config, &registry)?;
         let (trigger, watch) = drain::channel();
         let (drain, ended) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -130,7 +135,7 @@ impl App {
         drop(starting);
         let timing = config.drain;
         let lifetime = Lifetime { workers, trigger, watch, drain, ended, readiness, registry, timing };
-        Ok(Self { listeners, lifetime, admin, routes, control, access: access_guard })
+        Ok(Self { listeners, lifetime, admin, routes, control, certificates, access: access_guard })
     }
 
     /// Accepts connections until a signal, or the admin page, starts the drain; returns when it is over.
@@ -147,14 +152,14 @@ impl App {
             .enable_time()
             .build()
             .map_err(AppError::Runtime)?;
-        let Self { listeners, lifetime, admin, routes, control, access } = self;
+        let Self { listeners, lifetime, admin, routes, control, certificates, access } = self;
         runtime.block_on(lifetime.serve(listeners))?;
         for worker in lifetime.workers {
             if worker.thread.join().is_err() {
                 tracing::error!("Worker ended in a panic");
             }
         }
-        drop((admin, routes, control));
+        drop((admin, routes, control, certificates));
         if access.is_some_and(|access| !access.flush(FLUSH_TIMEOUT)) {
             tracing::warn!("Access log did not take its last lines");
         }

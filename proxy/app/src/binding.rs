@@ -1,6 +1,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
-use spurline_config::{Protocol, Role};
+use spurline_config::{Protocol, Role, Unmatched};
+use spurline_net::tls::{ServerTls, Speech};
 use spurline_route::{Endpoint, Extractor, Trust, Workload};
 use spurline_telemetry::metrics::ListenerKind;
 
@@ -21,4 +22,14 @@ pub(crate) struct Binding {
     pub(crate) role: Role,
     pub(crate) trust: Trust,
     pub(crate) extractor: Arc<Extractor>,
+    /// `None`: TLS does not end here.
+    pub(crate) termination: Option<Termination>,
+}
+
+/// How TLS ends at a listener.
+#[derive(Debug)]
+pub(crate) struct Termination {
+    pub(crate) tls: Arc<ServerTls>,
+    pub(crate) unmatched: Unmatched,
+    pub(crate) speech: Speech,
 }

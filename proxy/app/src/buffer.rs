@@ -5,15 +5,13 @@ use std::{
     cell::RefCell,
     future::Future,
     io,
-    pin::pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
 
 use bytes::BufMut;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use spurline_net::Transport;
+use tokio::io::{AsyncReadExt, AsyncWrite as _, AsyncWriteExt};
 
 /// Spare allocations that a thread keeps.
 const SPARES_MAX: usize = 64;
@@ -102,7 +100,7 @@ impl Buffer {
     pub(crate) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut TcpStream,
+        stream: &mut Transport,
     ) -> Poll<io::Result<usize>> {
         self.acquire();
         if self.start > 0 && self.room() == 0 {
@@ -117,11 +115,12 @@ impl Buffer {
         read
     }
 
-    /// Writes until nothing is left or the socket takes no more. Returns what it took, if that is anything.
+    /// Writes until nothing is left, here or in `stream`, or the socket takes no more. Returns how much was written, if that
+    /// is anything.
     pub(crate) fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut TcpStream,
+        stream: &mut Transport,
     ) -> Poll<io::Result<usize>> {
         let mut written = 0;
         while !self.is_empty() {
@@ -133,7 +132,15 @@ impl Buffer {
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending if written == 0 => return Poll::Pending,
-                Poll::Pending => break,
+                Poll::Pending => return Poll::Ready(Ok(written)),
+            }
+        }
+        if stream.has_unsent() {
+            match Pin::new(stream).poll_flush(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if written == 0 => return Poll::Pending,
+                Poll::Pending => {}
             }
         }
         Poll::Ready(Ok(written))

@@ -9,8 +9,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use spurline_config::{AccessLogTarget, Config, Listener, Protocol, Role};
-use spurline_net::{ListenOptions, drain};
+use spurline_config::{AccessLogTarget, Config, Listener, ListenerTls, Protocol, Role};
+use spurline_net::{
+    ListenOptions, drain,
+    tls::{ServerTls, Speech},
+};
 use spurline_route::{CarrierConfig, Endpoint, Extractor, GatewayCarriers, RouteTable, Trust, Verifier};
 use spurline_telemetry::{
     access::{AccessGuard, AccessLog, AccessTarget},
@@ -20,7 +23,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::{
     AppError,
-    binding::Binding,
+    binding::{Binding, Termination},
     params::{Params, Timeouts, UpstreamParams},
     signed_keys,
     upstream::policy::{breaker::Maxima, outlier::Ejection},
@@ -89,6 +92,7 @@ pub(crate) fn params(config: &Config, workers: usize) -> Params {
         connections_max: connections_max.div_ceil(workers.max(1)),
         timeouts: Timeouts {
             detect: timeouts.detect,
+            tls_handshake: config.tls.as_ref().map_or(Duration::MAX, |tls| tls.handshake_timeout),
             head: timeouts.head,
             idle: timeouts.idle,
             body_idle: timeouts.body_idle,
@@ -131,12 +135,13 @@ fn connections_by_descriptors() -> usize {
 }
 
 /// One binding per listener, the one for redirected connections last.
-pub(crate) fn bindings(config: &Config) -> Result<Vec<Arc<Binding>>, AppError> {
+pub(crate) fn bindings(config: &Config, tls: Option<&Arc<ServerTls>>) -> Result<Vec<Arc<Binding>>, AppError> {
     let gateway = Arc::new(Extractor::new(config.carriers.clone())?);
     let carriers = CarrierConfig { gateway: GatewayCarriers::default(), ..config.carriers.clone() };
     let sidecar = Arc::new(Extractor::new(carriers)?);
     let explicit = config.listeners.iter().map(|listener| {
-        let Listener { name, listen, workload, port, baseline, protocol, role, trust } = listener.clone();
+        let termination = termination(listener, tls);
+        let Listener { name, listen, workload, port, baseline, protocol, role, trust, .. } = listener.clone();
         let endpoints: Arc<[Endpoint]> = baseline.into_iter().map(|addr| Endpoint { addr }).collect();
         Binding {
             name,
@@ -149,6 +154,7 @@ pub(crate) fn bindings(config: &Config) -> Result<Vec<Arc<Binding>>, AppError> {
             role,
             trust,
             extractor: Arc::clone(if role == Role::Gateway { &gateway } else { &sidecar }),
+            termination,
         }
     });
     let inbound = config.inbound.iter().map(|inbound| Binding {
@@ -162,8 +168,15 @@ pub(crate) fn bindings(config: &Config) -> Result<Vec<Arc<Binding>>, AppError> {
         role: Role::Sidecar,
         trust: Trust::All,
         extractor: Arc::clone(&sidecar),
+        termination: None,
     });
     Ok(explicit.chain(inbound).map(Arc::new).collect())
+}
+
+fn termination(listener: &Listener, tls: Option<&Arc<ServerTls>>) -> Option<Termination> {
+    let ListenerTls::Terminate { unmatched } = listener.tls else { return None };
+    let speech = if listener.protocol == Protocol::Tcp { Speech::Opaque } else { Speech::Http1 };
+    tls.map(|tls| Termination { tls: Arc::clone(tls), unmatched, speech })
 }
 
 /// Binds every listener, in the order of the bindings.

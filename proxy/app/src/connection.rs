@@ -10,7 +10,7 @@ use std::{
 };
 
 use spurline_config::{Protocol, Role};
-use spurline_net::{Accepted, Detection, detect};
+use spurline_net::{Accepted, Detection, Transport, detect};
 use spurline_route::Endpoint;
 use spurline_telemetry::metrics::{Counter, Detected, Limit, ListenerKind, Refusal};
 use tokio::net::TcpStream;
@@ -19,7 +19,9 @@ use crate::{
     binding::Binding,
     buffer::Buffer,
     deadline::{Deadline, Signal},
-    http, opaque, tunnel,
+    http, opaque,
+    terminate::{self, Terminated},
+    tunnel,
     worker::Worker,
 };
 
@@ -37,7 +39,7 @@ pub(crate) struct Origin {
 /// A downstream connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Transport,
     /// Bytes received and not used yet.
     pub(crate) input: Buffer,
     /// Bytes to send.
@@ -63,23 +65,25 @@ impl Origin {
 
 /// Serves a connection to its end, or to the point where it leaves HTTP: what it goes on with is returned.
 pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) -> Option<Box<tunnel::Start>> {
-    let spoken = match connection.origin.binding.protocol {
-        Protocol::Http => Spoken::Http,
-        Protocol::Tcp => Spoken::Opaque,
-        Protocol::Detect => connection.detect(worker).await,
-    };
-    let spoken = match spoken {
-        Spoken::Unknown => match Box::pin(opaque::listen_to_both(worker, connection)).await {
-            opaque::First::Client => Spoken::Http,
-            opaque::First::Server(start) => return Some(start),
-            opaque::First::Nobody => Spoken::Nothing,
-        },
-        decided => decided,
-    };
-    match spoken {
-        Spoken::Http => http::serve(worker, connection).await,
-        Spoken::Opaque => Box::pin(opaque::open(worker, connection)).await,
-        Spoken::Nothing | Spoken::Unknown => None,
+    loop {
+        let spoken = match connection.spoken(worker).await {
+            Spoken::Unknown => match Box::pin(opaque::listen_to_both(worker, connection)).await {
+                opaque::First::Client(spoken) => spoken,
+                opaque::First::Server(start) => return Some(start),
+                opaque::First::Nobody => Spoken::Nothing,
+            },
+            decided => decided,
+        };
+        match spoken {
+            Spoken::Http => return http::serve(worker, connection).await,
+            Spoken::Opaque => return Box::pin(opaque::open(worker, connection)).await,
+            Spoken::Nothing | Spoken::Unknown => return None,
+            Spoken::Tls => match Box::pin(terminate::terminate(worker, connection)).await {
+                Terminated::Open => {}
+                Terminated::Passed => return Box::pin(opaque::open(worker, connection)).await,
+                Terminated::Ended => return None,
+            },
+        }
     }
 }
 
@@ -97,8 +101,10 @@ fn origin(accepted: &Accepted, binding: Arc<Binding>) -> Result<Origin, Refusal>
 
 /// What a connection turned out to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spoken {
+pub(crate) enum Spoken {
     Http,
+    /// TLS that may end here.
+    Tls,
     Opaque,
     /// Nothing decisive in time: perhaps the server is to speak first, perhaps the client only connected early.
     Unknown,
@@ -125,7 +131,7 @@ impl Connection {
         deadline.set_idle(Some(worker.recent()));
         Some(Self {
             origin,
-            stream,
+            stream: Transport::Plain(stream),
             input: Buffer::default(),
             output: Buffer::default(),
             deadline,
@@ -137,10 +143,27 @@ impl Connection {
     }
 
     /// Lets the end of this connection be a reset, so that a response cut short is not taken for a whole one.
-    pub(crate) fn reset_on_close(&self) {
-        if let Err(error) = spurline_net::set_linger_reset(&self.stream) {
+    pub(crate) fn reset_on_close(&mut self) {
+        if let Err(error) = self.stream.set_linger_reset() {
             tracing::debug!(%error, "Connection could not be set to reset");
         }
+    }
+
+    /// Takes up what was inside of TLS: none of it has been read or sent yet.
+    pub(crate) fn secured(&mut self, stream: Transport) {
+        self.stream = stream;
+        self.input.clear();
+        (self.received, self.sent, self.settled) = (0, 0, (0, 0));
+    }
+
+    /// Whether TLS ends here if the client speaks it.
+    pub(crate) fn terminates(&self) -> bool {
+        self.origin.binding.termination.is_some() && matches!(self.stream, Transport::Plain(_))
+    }
+
+    /// Whether everything that is to be sent has been handed to the kernel.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.output.is_empty() && !self.stream.has_unsent()
     }
 
     /// The bytes used and sent since the last call: those of one request. What has been read ahead is the next one's.
@@ -173,7 +196,7 @@ impl Connection {
     pub(crate) async fn flush(&mut self, worker: &Worker) -> bool {
         self.deadline.set(worker.recent(), worker.params().timeouts.body_idle);
         poll_fn(|cx| {
-            while !self.output.is_empty() {
+            while !self.is_flushed() {
                 match self.poll_flush(cx) {
                     Poll::Ready(Ok(_)) => {}
                     Poll::Ready(Err(_)) => return Poll::Ready(false),
@@ -219,12 +242,22 @@ impl Connection {
         }
     }
 
+    async fn spoken(&mut self, worker: &Worker) -> Spoken {
+        match self.origin.binding.protocol {
+            Protocol::Detect => self.detect(worker).await,
+            _ if self.terminates() => Spoken::Tls,
+            Protocol::Http => Spoken::Http,
+            Protocol::Tcp => Spoken::Opaque,
+        }
+    }
+
     async fn detect(&mut self, worker: &Worker) -> Spoken {
         self.deadline.set(worker.now(), Some(worker.params().timeouts.detect));
         let detected = poll_fn(|cx| self.poll_detect(cx)).await;
         worker.shard().inc(Counter::Detected(detected));
         match detected {
             Detected::Http1 => Spoken::Http,
+            Detected::Tls if self.terminates() => Spoken::Tls,
             Detected::Http2 | Detected::Tls | Detected::Tcp => Spoken::Opaque,
             Detected::Timeout => Spoken::Unknown,
             Detected::Closed => Spoken::Nothing,

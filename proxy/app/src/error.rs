@@ -19,6 +19,8 @@ pub enum AppError {
     Routes(#[from] RoutesError),
     #[error("runtime: {0}")]
     Runtime(io::Error),
+    #[error("tls: {0}")]
+    Tls(#[from] spurline_net::tls::TlsError),
     #[error("a worker ended although it was not told to")]
     WorkerEnded,
     #[error("signed keys {}: {reason}", .path.display())]

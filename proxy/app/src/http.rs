@@ -152,7 +152,7 @@ fn read_head(
 }
 
 /// Answers what could not be read as a request. Where the next one would start is not known, so the connection ends.
-async fn refuse(worker: &Worker, connection: &mut Connection, started: Instant, reply: Reply) {
+pub(crate) async fn refuse(worker: &Worker, connection: &mut Connection, started: Instant, reply: Reply) {
     let mut record = Record::new(started);
     record.reply(reply);
     reply.encode(false, Then::Close, None, connection.output.writer());

@@ -9,7 +9,7 @@ use spurline_net::{Detection, detect};
 use spurline_telemetry::metrics::{Counter, Refusal, RetryReason, TunnelKind};
 
 use crate::{
-    connection::Connection,
+    connection::{Connection, Spoken},
     deadline::Signal,
     tunnel::Start,
     upstream::{Acquire, ConnectFailure, Lease, Reuse},
@@ -28,8 +28,8 @@ fn start(worker: &Worker, lease: Lease) -> Box<Start> {
 
 /// Who speaks first on a connection whose client has not said enough.
 pub(crate) enum First {
-    /// The client, and it is HTTP.
-    Client,
+    /// The client, and it is not passed through.
+    Client(Spoken),
     /// The server, or the client in another protocol.
     Server(Box<Start>),
     Nobody,
@@ -48,14 +48,14 @@ pub(crate) async fn listen_to_both(worker: &Worker, connection: &mut Connection)
     connection.deadline.set(worker.recent(), wait);
     let first = poll_fn(|cx| poll_first(worker, connection, &mut lease, cx)).await;
     match first {
-        Heard::Client => First::Client,
+        Heard::Client(spoken) => First::Client(spoken),
         Heard::Server => First::Server(start(worker, lease)),
         Heard::Nobody => First::Nobody,
     }
 }
 
 enum Heard {
-    Client,
+    Client(Spoken),
     Server,
     Nobody,
 }
@@ -68,7 +68,8 @@ fn poll_first(
 ) -> Poll<Heard> {
     loop {
         match detect(connection.input.data()) {
-            Detection::Http1 => return Poll::Ready(Heard::Client),
+            Detection::Http1 => return Poll::Ready(Heard::Client(Spoken::Http)),
+            Detection::Tls if connection.terminates() => return Poll::Ready(Heard::Client(Spoken::Tls)),
             Detection::Http2 | Detection::Tls | Detection::Opaque => return Poll::Ready(Heard::Server),
             Detection::NeedMore => {}
         }

@@ -23,6 +23,7 @@ pub(crate) struct Params {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
     pub(crate) detect: Duration,
+    pub(crate) tls_handshake: Duration,
     pub(crate) head: Option<Duration>,
     pub(crate) idle: Option<Duration>,
     pub(crate) body_idle: Option<Duration>,

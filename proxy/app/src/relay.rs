@@ -127,7 +127,7 @@ impl<'a> Relay<'a> {
     }
 
     fn flush_downstream(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
-        if self.connection.output.is_empty() {
+        if self.connection.is_flushed() {
             return Ok(false);
         }
         match self.connection.poll_flush(cx) {
@@ -150,7 +150,7 @@ impl<'a> Relay<'a> {
     }
 
     fn end(&self) -> Option<End> {
-        if !self.connection.output.is_empty() {
+        if !self.connection.is_flushed() {
             return None;
         }
         match self.response.state {
@@ -161,11 +161,11 @@ impl<'a> Relay<'a> {
     }
 
     fn waiting(&self) -> Waiting {
-        if !self.connection.output.is_empty() {
+        if !self.connection.is_flushed() {
             Waiting::DownstreamWritable
         } else if self.connection.fin && self.body.is_done() && self.connection.input.is_empty() {
             Waiting::ClientFin
-        } else if !self.lease.output.is_empty() && !self.unwritable {
+        } else if !self.lease.is_flushed() && !self.unwritable {
             Waiting::UpstreamWritable
         } else if !self.body.is_done() && !self.body.awaits_continue() && self.response.state == State::Head {
             Waiting::RequestBody

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use spurline_route::{CarrierConfig, Workload};
 
-use crate::{Listener, Sources};
+use crate::{Certificate, Listener, Sources};
 
 /// All settings of one proxy. Fields are described by the setting of the same name in the reference page.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct Config {
     pub inbound: Option<Inbound>,
     /// Listeners with an address of their own; names and addresses are unique.
     pub listeners: Vec<Listener>,
+    /// How TLS is spoken with clients; always there when a listener terminates it.
+    pub tls: Option<Tls>,
     /// The admin listener; `None`: off.
     pub admin: Option<SocketAddr>,
     /// The routes file; `None`: everything goes to the baseline.
@@ -48,6 +50,28 @@ pub struct Inbound {
     pub listen: SocketAddr,
     /// What runs in this pod; `None`: no request is steered, everything goes to the original destination.
     pub workload: Option<Workload>,
+}
+
+/// How TLS is spoken with clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// See `tls_certificate`; at least one.
+    pub certificates: Vec<Certificate>,
+    /// See `tls_client_ca_file`.
+    pub client_ca_file: Option<PathBuf>,
+    /// See `tls_min_version`.
+    pub min_version: TlsVersion,
+    /// See `tls_handshake_timeout`.
+    pub handshake_timeout: Duration,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    Tls12,
+    /// TLS 1.3 (RFC 8446).
+    Tls13,
 }
 
 /// The control service, as a proxy sees it.

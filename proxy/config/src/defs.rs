@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::value::Kind;
+use crate::{certificate, listener, value::Kind};
 
 /// One setting.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub(crate) enum Group {
     Command,
     Process,
     Listeners,
+    Tls,
     Routes,
     Control,
     Carriers,
@@ -36,10 +37,11 @@ pub(crate) enum Group {
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Command,
         Self::Process,
         Self::Listeners,
+        Self::Tls,
         Self::Routes,
         Self::Control,
         Self::Carriers,
@@ -55,6 +57,7 @@ impl Group {
             Self::Command => "Command",
             Self::Process => "Process",
             Self::Listeners => "Listeners",
+            Self::Tls => "TLS",
             Self::Routes => "Routes",
             Self::Control => "Control service",
             Self::Carriers => "Routing keys",
@@ -82,8 +85,16 @@ impl Setting {
     pub(crate) fn file_key(&self) -> Option<&'static str> {
         match (self.group, self.kind) {
             (Group::Command, _) => None,
-            (_, Kind::Listeners) => Some("listeners"),
+            (_, Kind::Maps { file_key, .. }) => Some(file_key),
             _ => Some(self.name),
+        }
+    }
+
+    /// The key in the YAML file if the setting is a list of maps.
+    pub(crate) fn map_key(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Maps { file_key, .. } => Some(file_key),
+            _ => None,
         }
     }
 }
@@ -132,6 +143,9 @@ const MINUTE: Duration = ms(60_000);
 const HOUR: Duration = ms(3_600_000);
 const DAY: Duration = ms(86_400_000);
 const YEAR: Duration = ms(365 * 86_400_000);
+const LISTENERS: Kind = Kind::Maps { file_key: "listeners", noun: "listener", form: listener::SYNTAX };
+const CERTIFICATES: Kind =
+    Kind::Maps { file_key: "tls_certificates", noun: "certificate", form: certificate::SYNTAX };
 const PATH: Kind = Kind::Text("a path");
 const TIMEOUT: Kind = Kind::Timeout { max: DAY };
 const PERCENT: Kind = count(0, 100);
@@ -152,12 +166,22 @@ settings! {
             "Let admin_listen be an address that others reach. Whoever reaches it can drain this proxy and read its routes.";
     }
     Listeners {
-        Listener = "listener": Kind::Listeners, "",
-            "A listener with its own address; repeat the flag, separate several in the variable with ';', or list maps under `listeners` in the file. A higher source replaces the whole list. port defaults to that of listen; without baseline the route table's endpoints of the workload are used; workload may be left out with protocol=tcp; trust defaults to all for a sidecar and none for a gateway.";
+        Listener = "listener": LISTENERS, "",
+            "A listener with its own address; repeat the flag, separate several in the variable with ';', or list maps under `listeners` in the file. A higher source replaces the whole list. port defaults to that of listen; tls=terminate ends TLS here with the certificates of tls_certificate, and then with protocol=http or tcp nothing but TLS is served; tls_unmatched says what becomes of TLS for names without a certificate, pass (to the baseline, untouched) or refuse, and defaults to pass for a sidecar and refuse for a gateway; without baseline the route table's endpoints of the workload are used; workload may be left out with protocol=tcp; trust defaults to all for a sidecar and none for a gateway.";
         InboundListen = "inbound_listen": Kind::Text("ADDRESS:PORT in digits"), "",
             "Address that redirected connections arrive at; their original destination decides where they go.";
         InboundWorkload = "inbound_workload": Kind::Text("namespace/Kind/name"), "",
             "The workload in this pod. Without it nothing that is redirected is steered.";
+    }
+    Tls {
+        TlsCertificate = "tls_certificate": CERTIFICATES, "",
+            "A certificate that listeners with tls=terminate show; repeat the flag, separate several in the variable with ';', or list maps under `tls_certificates` in the file. A higher source replaces the whole list. names defaults to the DNS names in the certificate; *.DOMAIN stands for one label more, * for every name and for clients that name none. Both files are PEM; the certificate is followed by its intermediates. Changed files are taken within a second or two, each certificate only together with its key; what cannot be used is logged and what is in use stays.";
+        TlsClientCaFile = "tls_client_ca_file": PATH, "",
+            "PEM file with authorities. With it, listeners with tls=terminate serve only clients that show a certificate of one of them. Followed like the certificates.";
+        TlsMinVersion = "tls_min_version": Kind::Choice(&["1.2", "1.3"]), "1.2",
+            "Lowest version of TLS that is spoken. Of 1.2 only suites with forward secrecy and authenticated encryption are, whatever this says.";
+        TlsHandshakeTimeout = "tls_handshake_timeout": span(1, MINUTE), "10s",
+            "How long a client may take from its first byte to the end of the handshake; then its connection is closed.";
     }
     Routes {
         Routes = "routes": PATH, "",

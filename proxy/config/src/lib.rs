@@ -10,9 +10,11 @@
 //! mistakes are reported at once. This crate is given its arguments, environment and file contents: it opens nothing,
 //! knows no machine (a `None` in [`Config`] is for the caller to work out) and changes nothing while running.
 
+mod certificate;
 mod config;
 mod defs;
 mod error;
+mod fields;
 mod listener;
 mod raw;
 mod reference;
@@ -22,12 +24,13 @@ mod value;
 use std::{ffi::OsString, io, path::Path};
 
 pub use crate::{
+    certificate::Certificate,
     config::{
         AccessLogTarget, Config, Control, ControlIdentity, ControlServer, Drain, Inbound, Limits, Log,
-        LogFormat, LogLevel, SignedKeys, Timeouts, Upstream,
+        LogFormat, LogLevel, SignedKeys, Timeouts, Tls, TlsVersion, Upstream,
     },
     error::Exit,
-    listener::{Listener, Protocol, Role},
+    listener::{Listener, ListenerTls, Protocol, Role, Unmatched},
     raw::{Source, Sources},
     reference::reference,
 };

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, str::FromStr};
 
 use spurline_route::{Trust, Workload};
 
-use crate::raw::RawListener;
+use crate::{fields::Fields, raw::RawMap};
 
 /// One address that accepts connections for one workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,29 @@ pub struct Listener {
     pub role: Role,
     /// Whose routing keys count.
     pub trust: Trust,
+    /// Whether TLS ends here.
+    pub tls: ListenerTls,
+}
+
+/// What a listener does with TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerTls {
+    /// It is opaque bytes like others.
+    Off,
+    /// It ends here for names that there is a certificate for.
+    Terminate {
+        /// What becomes of the others.
+        unmatched: Unmatched,
+    },
+}
+
+/// What becomes of TLS for names without a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmatched {
+    /// To the baseline, untouched.
+    Pass,
+    /// It is refused with the alert `unrecognized_name`.
+    Refuse,
 }
 
 /// What a listener's clients speak.
@@ -49,23 +72,18 @@ pub enum Role {
 
 /// The form of a listener on the command line.
 pub(crate) const SYNTAX: &str = "name=NAME,listen=ADDRESS:PORT,workload=NAMESPACE/KIND/NAME,port=PORT,\
-baseline=ADDRESS:PORT+...,protocol=detect|http|tcp,role=sidecar|gateway,trust=all|signed|none";
+baseline=ADDRESS:PORT+...,protocol=detect|http|tcp,role=sidecar|gateway,trust=all|signed|none,tls=off|terminate,\
+tls_unmatched=pass|refuse";
 
 const NAME_LEN_MAX: usize = 63;
 
-const KEYS: [&str; 8] = ["name", "listen", "workload", "port", "baseline", "protocol", "role", "trust"];
-
-/// The value of one key, with what is wrong if it is wrong.
-struct Fields<'a> {
-    raw: &'a RawListener,
-    reasons: Vec<String>,
-}
+const KEYS: [&str; 10] =
+    ["name", "listen", "workload", "port", "baseline", "protocol", "role", "trust", "tls", "tls_unmatched"];
 
 impl Listener {
     /// Checks what was typed. The error holds every reason, each naming its key.
-    pub(crate) fn from_raw(raw: &RawListener) -> Result<Self, Vec<String>> {
-        let mut fields = Fields { raw, reasons: Vec::new() };
-        fields.check_keys();
+    pub(crate) fn from_raw(raw: &RawMap) -> Result<Self, Vec<String>> {
+        let mut fields = Fields::new(raw, &KEYS);
         let name = fields.get("name", parse_name);
         let listen = fields.get("listen", parse_addr);
         let workload = fields.get("workload", parse_as::<Workload>);
@@ -85,6 +103,7 @@ impl Listener {
                           trust=signed|none: http, tcp";
             fields.reasons.push(reason.to_owned());
         }
+        let tls = parse_tls(&mut fields, role);
         fields.require("name");
         fields.require("listen");
         if protocol != Protocol::Tcp {
@@ -102,44 +121,31 @@ impl Listener {
                 protocol,
                 role,
                 trust,
+                tls,
             }),
             _ => Err(fields.reasons),
         }
     }
 }
 
-impl Fields<'_> {
-    fn check_keys(&mut self) {
-        let mut seen: Vec<&str> = Vec::new();
-        for (key, _) in &self.raw.fields {
-            if !KEYS.contains(&key.as_str()) {
-                self.reasons.push(format!("unknown key {key:?}"));
-            } else if seen.contains(&key.as_str()) {
-                self.reasons.push(format!("{key} is given twice"));
-            }
-            seen.push(key);
-        }
+fn parse_tls(fields: &mut Fields<'_>, role: Role) -> ListenerTls {
+    let terminates = fields.get("tls", |text| match text {
+        "off" => Ok(false),
+        "terminate" => Ok(true),
+        _ => Err(format!("{text:?} is not off or terminate")),
+    });
+    let unmatched = fields.get("tls_unmatched", |text| match text {
+        "pass" => Ok(Unmatched::Pass),
+        "refuse" => Ok(Unmatched::Refuse),
+        _ => Err(format!("{text:?} is not pass or refuse")),
+    });
+    if unmatched.is_some() && terminates != Some(true) {
+        fields.reasons.push("tls_unmatched needs tls=terminate".to_owned());
     }
-
-    fn find(&self, key: &str) -> Option<&str> {
-        self.raw.fields.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
-    }
-
-    fn get<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        let result = parse(self.find(key)?);
-        match result {
-            Ok(value) => Some(value),
-            Err(reason) => {
-                self.reasons.push(format!("{key}: {reason}"));
-                None
-            }
-        }
-    }
-
-    fn require(&mut self, key: &str) {
-        if self.find(key).is_none() {
-            self.reasons.push(format!("{key} is missing"));
-        }
+    let default = if role == Role::Gateway { Unmatched::Refuse } else { Unmatched::Pass };
+    match terminates {
+        Some(true) => ListenerTls::Terminate { unmatched: unmatched.unwrap_or(default) },
+        _ => ListenerTls::Off,
     }
 }
 
@@ -203,10 +209,10 @@ impl Role {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raw::Source;
+    use crate::{defs::Id, raw::Source};
 
     fn listener(text: &str) -> Result<Listener, Vec<String>> {
-        Listener::from_raw(&RawListener::from_text(text, Source::Flag).unwrap())
+        Listener::from_raw(&RawMap::from_text(Id::Listener, text, Source::Flag).unwrap())
     }
 
     #[test]
@@ -245,6 +251,19 @@ mod tests {
             listener("name=a,listen=127.0.0.1:1,protocol=tcp").unwrap_err(),
             ["protocol=tcp needs baseline or workload"]
         );
+    }
+
+    #[test]
+    fn what_has_no_certificate_passes_a_sidecar_and_not_a_gateway() {
+        let tls = |more: &str| {
+            listener(&format!("name=a,listen=127.0.0.1:1,workload=n/Deployment/a{more}")).map(|it| it.tls)
+        };
+        let terminate = |unmatched| Ok(ListenerTls::Terminate { unmatched });
+        assert_eq!(tls(""), Ok(ListenerTls::Off));
+        assert_eq!(tls(",tls=terminate"), terminate(Unmatched::Pass));
+        assert_eq!(tls(",tls=terminate,tls_unmatched=refuse"), terminate(Unmatched::Refuse));
+        assert_eq!(tls(",tls=terminate,role=gateway"), terminate(Unmatched::Refuse));
+        assert_eq!(tls(",tls_unmatched=pass"), Err(vec!["tls_unmatched needs tls=terminate".to_owned()]));
     }
 
     #[test]

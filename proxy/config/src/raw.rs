@@ -43,9 +43,10 @@ pub(crate) struct Given {
     pub(crate) items: Option<Vec<String>>,
 }
 
-/// One listener as typed.
+/// One map of a setting that is a list of them, as typed.
 #[derive(Clone, Debug)]
-pub(crate) struct RawListener {
+pub(crate) struct RawMap {
+    pub(crate) id: Id,
     pub(crate) source: Source,
     pub(crate) fields: Vec<(String, String)>,
 }
@@ -54,7 +55,7 @@ pub(crate) struct RawListener {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Raw {
     given: Vec<(Id, Given)>,
-    pub(crate) listeners: Vec<RawListener>,
+    maps: Vec<RawMap>,
 }
 
 /// Every setting with its value as text and its source, for people who ask what a proxy is running with.
@@ -68,6 +69,11 @@ impl Raw {
         self.given.iter().find(|(given, _)| *given == id).map(|(_, given)| given)
     }
 
+    /// The maps of a setting that is a list of them.
+    pub(crate) fn maps(&self, id: Id) -> impl Iterator<Item = &RawMap> {
+        self.maps.iter().filter(move |map| map.id == id)
+    }
+
     fn insert(&mut self, setting: &Setting, source: Source, text: String) {
         self.given.push((setting.id, Given { source, text, items: None }));
     }
@@ -79,9 +85,8 @@ impl Raw {
                 self.given.push((id, given));
             }
         }
-        if self.listeners.is_empty() {
-            self.listeners = lower.listeners;
-        }
+        let given: Vec<Id> = self.maps.iter().map(|map| map.id).collect();
+        self.maps.extend(lower.maps.into_iter().filter(|map| !given.contains(&map.id)));
         self
     }
 }
@@ -107,16 +112,16 @@ pub(crate) fn merge(
     }
 }
 
-// === impl RawListener ===
+// === impl RawMap ===
 
-impl RawListener {
+impl RawMap {
     /// Splits `key=value,key=value`. The error is the part that is not of this form.
-    pub(crate) fn from_text(text: &str, source: Source) -> Result<Self, String> {
+    pub(crate) fn from_text(id: Id, text: &str, source: Source) -> Result<Self, String> {
         let fields = text.split(',').map(|part| {
             let (key, value) = part.split_once('=').ok_or_else(|| format!("{part:?} is not key=value"))?;
             Ok((key.trim().to_owned(), value.trim().to_owned()))
         });
-        Ok(Self { source, fields: fields.collect::<Result<_, String>>()? })
+        Ok(Self { id, source, fields: fields.collect::<Result<_, String>>()? })
     }
 
     /// The form of the command line, whatever the source.
@@ -126,11 +131,11 @@ impl RawListener {
     }
 }
 
-/// Reads one listener of a flag or variable into `raw`.
-fn add_listener(raw: &mut Raw, setting: &Setting, source: &Source, text: &str) -> Result<(), Problem> {
-    let listener = RawListener::from_text(text, source.clone())
+/// Reads one map of a flag or variable into `raw`.
+fn add_map(raw: &mut Raw, setting: &Setting, source: &Source, text: &str) -> Result<(), Problem> {
+    let map = RawMap::from_text(setting.id, text, source.clone())
         .map_err(|reason| Problem::of_value(setting, source, text, reason))?;
-    raw.listeners.push(listener);
+    raw.maps.push(map);
     Ok(())
 }
 
@@ -163,19 +168,21 @@ impl fmt::Display for Source {
 
 impl Sources {
     pub(crate) fn of(raw: &Raw) -> Self {
-        let given = SETTINGS.iter().filter(|setting| setting.kind != Kind::Listeners).map(|setting| {
+        let is_map = |setting: &&Setting| matches!(setting.kind, Kind::Maps { .. });
+        let given = SETTINGS.iter().filter(|setting| !is_map(setting)).map(|setting| {
             let (text, source) = match raw.get(setting.id) {
                 Some(given) => (given.text.clone(), given.source.clone()),
                 None => (setting.default.to_owned(), Source::Default),
             };
             (setting.name, text, source)
         });
-        let listeners =
-            raw.listeners.iter().map(|listener| ("listener", listener.text(), listener.source.clone()));
-        Self(given.chain(listeners).collect())
+        let maps = SETTINGS.iter().filter(is_map).flat_map(|setting| {
+            raw.maps(setting.id).map(|map| (setting.name, map.text(), map.source.clone()))
+        });
+        Self(given.chain(maps).collect())
     }
 
-    /// Name, value as text and source of every setting, then of every listener.
+    /// Name, value as text and source of every setting, then of every map of those that are lists of maps.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str, &Source)> {
         self.0.iter().map(|(name, text, source)| (*name, text.as_str(), source))
     }
@@ -190,18 +197,19 @@ struct Dumped<'a> {
 
 impl Serialize for Sources {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let dumped = |(_, text, source): &'_ (&str, String, Source)| (text.clone(), source.to_string());
-        let (listeners, settings): (Vec<_>, Vec<_>) =
-            self.0.iter().partition(|(name, ..)| *name == "listener");
         let mut map = serializer.serialize_map(None)?;
-        for entry in settings {
-            let (value, source) = dumped(entry);
-            map.serialize_entry(entry.0, &Dumped { value: &value, source })?;
+        let listed =
+            |name: &str| SETTINGS.iter().find(|setting| setting.name == name).and_then(Setting::map_key);
+        for (name, value, source) in self.iter().filter(|(name, ..)| listed(name).is_none()) {
+            map.serialize_entry(name, &Dumped { value, source: source.to_string() })?;
         }
-        let listeners: Vec<_> = listeners.into_iter().map(dumped).collect();
-        let listeners: Vec<_> =
-            listeners.iter().map(|(value, source)| Dumped { value, source: source.clone() }).collect();
-        map.serialize_entry("listeners", &listeners)?;
+        for setting in SETTINGS {
+            let Some(key) = setting.map_key() else { continue };
+            let maps = self.iter().filter(|(name, ..)| *name == setting.name);
+            let maps: Vec<_> =
+                maps.map(|(_, value, source)| Dumped { value, source: source.to_string() }).collect();
+            map.serialize_entry(key, &maps)?;
+        }
         map.end()
     }
 }

@@ -56,7 +56,7 @@ pub fn reference() -> String {
 
 fn allowed(kind: Kind) -> String {
     match kind {
-        Kind::Listeners => format!("`{}`", kind.allowed()),
+        Kind::Maps { .. } => format!("`{}`", kind.allowed()),
         _ => kind.allowed(),
     }
 }

@@ -1,6 +1,7 @@
 //! From what was typed to what is meant: every value read, every rule between values checked, every mistake kept.
 
 mod control;
+mod tls;
 mod values;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -17,7 +18,7 @@ use crate::{
         AccessLogTarget, Config, Drain, Inbound, Limits, Log, LogFormat, LogLevel, SignedKeys, Timeouts,
         Upstream,
     },
-    defs::{Id, SETTINGS},
+    defs::Id,
     error::{Exit, Problem},
     listener::{Listener, parse_addr},
     raw::{Raw, Sources},
@@ -27,10 +28,11 @@ use crate::{
 pub(crate) fn resolve(raw: &Raw, problems: Vec<Problem>) -> Result<Command, Exit> {
     let mut values = Values { raw, problems };
     let check = values.switch(Id::Check);
-    let config = Config {
+    let mut config = Config {
         workers: values.size_or_auto(Id::Workers),
         inbound: inbound(&mut values),
-        listeners: listeners(&mut values),
+        listeners: values.maps(Id::Listener, Listener::from_raw),
+        tls: None,
         admin: admin(&mut values),
         routes: values.text(Id::Routes).map(PathBuf::from),
         routes_poll_interval: values.span(Id::RoutesPollInterval),
@@ -44,6 +46,7 @@ pub(crate) fn resolve(raw: &Raw, problems: Vec<Problem>) -> Result<Command, Exit
         log: log(&mut values),
         sources: Sources::of(raw),
     };
+    config.tls = tls::tls(&config.listeners, &mut values);
     check_listeners(&config, &mut values);
     match (values.problems.is_empty(), check) {
         (false, _) => Err(Exit::usage(&values.problems)),
@@ -60,26 +63,6 @@ fn inbound(values: &mut Values<'_>) -> Option<Inbound> {
         values.problem(Id::InboundWorkload, "inbound_listen is not set");
     }
     Some(Inbound { listen: listen?, workload })
-}
-
-fn listeners(values: &mut Values<'_>) -> Vec<Listener> {
-    let raw = values.raw;
-    let mut listeners = Vec::new();
-    for typed in &raw.listeners {
-        match Listener::from_raw(typed) {
-            Ok(listener) => listeners.push(listener),
-            Err(reasons) => {
-                let Some(setting) = SETTINGS.get(Id::Listener as usize) else { continue };
-                values.problems.push(Problem::of_value(
-                    setting,
-                    &typed.source,
-                    &typed.text(),
-                    reasons.join(", "),
-                ));
-            }
-        }
-    }
-    listeners
 }
 
 fn admin(values: &mut Values<'_>) -> Option<SocketAddr> {
@@ -241,7 +224,7 @@ fn log(values: &mut Values<'_>) -> Log {
 
 /// Rules between listeners, and between them and the rest.
 fn check_listeners(config: &Config, values: &mut Values<'_>) {
-    let nothing = values.raw.listeners.is_empty() && !values.is_given(Id::InboundListen);
+    let nothing = values.raw.maps(Id::Listener).next().is_none() && !values.is_given(Id::InboundListen);
     let mut problem = |line: String| values.problems.push(Problem::new(line));
     if nothing {
         problem("nothing to listen on: set inbound_listen, or at least one listener".to_owned());

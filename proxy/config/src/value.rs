@@ -21,8 +21,8 @@ pub(crate) enum Kind {
     Text(&'static str),
     /// Words of the described form, separated by commas, or a YAML list.
     List(&'static str),
-    /// `key=value,...`, repeatable, or a YAML list of maps.
-    Listeners,
+    /// `key=value,...` of the described form, repeatable, or a YAML list of maps under another key.
+    Maps { file_key: &'static str, noun: &'static str, form: &'static str },
 }
 
 /// A value that follows the grammar of its kind and lies within its bounds.
@@ -63,7 +63,7 @@ impl Kind {
             Self::Choice(words) if words.contains(&text) => Ok(Value::Text(text.to_owned())),
             Self::Choice(_) => Err("unknown word".to_owned()),
             Self::Text(_) => Ok(Value::Text(text.to_owned())),
-            Self::List(_) | Self::Listeners => {
+            Self::List(_) | Self::Maps { .. } => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Ok(Value::List(items.map(str::to_owned).collect()))
             }
@@ -81,7 +81,7 @@ impl Kind {
             Self::Choice(words) => words.join(", "),
             Self::Text(form) => form.to_owned(),
             Self::List(form) => format!("a list of {form}"),
-            Self::Listeners => crate::listener::SYNTAX.to_owned(),
+            Self::Maps { form, .. } => form.to_owned(),
         }
     }
 
@@ -95,7 +95,7 @@ impl Kind {
             Self::Choice(_) => "word",
             Self::Text(_) => "text",
             Self::List(_) => "list",
-            Self::Listeners => "listener",
+            Self::Maps { noun, .. } => noun,
         }
     }
 }

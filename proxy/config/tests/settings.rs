@@ -114,6 +114,41 @@ listeners:
 }
 
 #[test]
+fn certificates_come_from_flags_variables_and_the_file_alike() {
+    let listener = "--listener=name=web,listen=127.0.0.1:9002,workload=shop/Deployment/web,tls=terminate";
+    let first = "names=a.example+*.b.example,cert=a.pem,key=a.key";
+    let file = "tls_certificates:\n  - {names: [a.example, '*.b.example'], cert: a.pem, key: a.key}\n  - cert: c.pem\n    key: c.key\n";
+    let flags = vec![listener, "--tls-certificate", first, "--tls-certificate=cert=c.pem,key=c.key"];
+    let by_flag = Start { args: flags, ..Start::default() }.config().tls.unwrap();
+    let both = format!("{first}; cert=c.pem,key=c.key");
+    let env = vec![("SPURLINE_TLS_CERTIFICATE", both.as_str())];
+    let by_variable = Start { args: vec![listener], env, ..Start::default() }.config().tls.unwrap();
+    let by_file = Start { args: vec![listener, "--config=settings.yaml"], file, ..Start::default() }.config();
+    assert_eq!(by_flag, by_variable);
+    assert_eq!(by_flag, by_file.tls.unwrap());
+    let [a, c] = by_flag.certificates.as_slice() else { panic!() };
+    assert_eq!(
+        (a.names.as_slice(), c.names.len()),
+        (["a.example", "*.b.example"].map(String::from).as_slice(), 0)
+    );
+}
+
+#[test]
+fn a_setting_of_tls_that_would_do_nothing_is_a_mistake() {
+    let web = "--listener=name=web,listen=127.0.0.1:9002,workload=shop/Deployment/web";
+    let told = |args: &[&str]| with_args(args).mistakes().join("\n");
+    assert_eq!(
+        told(&[web, "--tls-certificate=cert=a,key=b"]),
+        "tls_certificate is set, and no listener has tls=terminate"
+    );
+    assert!(
+        told(&[web, "--tls-client-ca-file=a"]).ends_with("no listener has tls=terminate; allowed: a path")
+    );
+    let terminating = "--listener=name=web,listen=127.0.0.1:9002,workload=shop/Deployment/web,tls=terminate";
+    assert_eq!(told(&[terminating]), "listener \"web\": tls=terminate needs a tls_certificate");
+}
+
+#[test]
 fn carriers_are_configurable_and_unset_gateway_carriers_are_skipped() {
     let config = with_args(&[
         "--routing-headers=x-key,x-other",
@@ -155,7 +190,8 @@ fn every_mistake_of_every_source_is_told_at_once_with_its_place() {
             "listener (flag --listener): value \"name=a,listen=nowhere\": listen: \"nowhere\" is not ADDRESS:PORT in \
              digits, such as 127.0.0.1:8080 or [::1]:8080, workload is missing; allowed: \
              name=NAME,listen=ADDRESS:PORT,workload=NAMESPACE/KIND/NAME,port=PORT,baseline=ADDRESS:PORT+...,\
-             protocol=detect|http|tcp,role=sidecar|gateway,trust=all|signed|none",
+             protocol=detect|http|tcp,role=sidecar|gateway,trust=all|signed|none,tls=off|terminate,\
+             tls_unmatched=pass|refuse",
             "fields_max (env SPURLINE_FIELDS_MAX): value \"0\": too small; allowed: 1 to 256",
             "buffer_bytes (settings.yaml:4): value \"16KB\": not a size; allowed: 4KiB to 1MiB (16384, 16KiB, 1MiB)",
             "head_timeout (flag --head-timeout): value \"5x\": not a duration; allowed: 0 (no limit) to 24h (250ms, \

@@ -10,11 +10,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::direction::{Direction, State};
-use crate::set_linger_reset;
+use crate::Transport;
 
 /// One of the two peers of a tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,7 +66,7 @@ pub struct TunnelEnd {
 
 /// Copies bytes both ways until both peers have ended, one has failed, or nothing moves any more.
 ///
-/// Each direction ends by itself: a peer's FIN is passed on as a FIN once all before it is written, and the other
+/// Each direction ends by itself: a peer's end (see [`Transport`]) is passed on once all before it is written, and the other
 /// direction goes on. When one peer fails, what it sent before is still delivered. The tunnel has to be dropped to
 /// close the sockets; a peer that has not been sent a FIN by then gets a reset, so that a stream cut by a failure, the
 /// idle timeout or the drop of an unfinished tunnel is never taken for a whole one.
@@ -76,8 +75,8 @@ pub struct TunnelEnd {
 /// timeout. TCP urgent data is not forwarded as such.
 #[derive(Debug)]
 pub struct Tunnel {
-    downstream: TcpStream,
-    upstream: TcpStream,
+    downstream: Transport,
+    upstream: Transport,
     to_upstream: Direction,
     to_downstream: Direction,
     idle: Option<Idle>,
@@ -96,11 +95,15 @@ struct Idle {
 
 impl Tunnel {
     /// Joins `downstream` and `upstream`. Nothing moves until the tunnel is polled.
-    pub fn new(downstream: TcpStream, upstream: TcpStream, options: TunnelOptions) -> Self {
+    pub fn new(
+        downstream: impl Into<Transport>,
+        upstream: impl Into<Transport>,
+        options: TunnelOptions,
+    ) -> Self {
         let TunnelOptions { idle_timeout, from_downstream, from_upstream } = options;
         Self {
-            downstream,
-            upstream,
+            downstream: downstream.into(),
+            upstream: upstream.into(),
             to_upstream: Direction::new(from_downstream),
             to_downstream: Direction::new(from_upstream),
             idle: idle_timeout.and_then(Idle::new),
@@ -158,10 +161,10 @@ impl Drop for Tunnel {
     fn drop(&mut self) {
         // A socket that refuses is closed already.
         if self.to_upstream.state() != State::Finished {
-            let _closed = set_linger_reset(&self.upstream);
+            let _closed = self.upstream.set_linger_reset();
         }
         if self.to_downstream.state() != State::Finished {
-            let _closed = set_linger_reset(&self.downstream);
+            let _closed = self.downstream.set_linger_reset();
         }
     }
 }

@@ -149,7 +149,7 @@ impl Relay<'_> {
             moved |= self.transfer()?;
         }
         loop {
-            if !self.lease.output.is_empty() {
+            if !self.lease.is_flushed() {
                 match self.lease.poll_flush(cx) {
                     Poll::Ready(Ok(_)) => moved = true,
                     Poll::Ready(Err(_)) => {
@@ -159,7 +159,7 @@ impl Relay<'_> {
                     }
                     Poll::Pending => return Ok(moved),
                 }
-                if !self.lease.output.is_empty() {
+                if !self.lease.is_flushed() {
                     return Ok(moved);
                 }
             }

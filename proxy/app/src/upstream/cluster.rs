@@ -4,10 +4,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spurline_net::ConnectError;
+use spurline_net::{ConnectError, Transport};
 use spurline_route::Endpoint;
 use spurline_telemetry::metrics::{self, ConnectResult, Counter, Gauge, Shard};
-use tokio::net::TcpStream;
 
 use super::{
     lease::{Lease, Permit},
@@ -43,7 +42,7 @@ struct EndpointState {
 
 #[derive(Debug)]
 struct Idle {
-    stream: TcpStream,
+    stream: Transport,
     expires: Instant,
 }
 
@@ -187,7 +186,7 @@ impl Cluster {
             Err(_) => ConnectResult::Error,
         }));
         match connected {
-            Ok(stream) => Ok(Lease::new(stream, permit, false)),
+            Ok(stream) => Ok(Lease::new(stream.into(), permit, false)),
             Err(error) => {
                 self.failed(index, Instant::now());
                 Err(ConnectFailure::Endpoint(index, error))
@@ -214,13 +213,13 @@ impl Cluster {
         balance::pick(candidates, fastrand::u64(..), exclude)
     }
 
-    fn checkout(&self, index: usize, now: Instant, reuse: Reuse) -> Option<TcpStream> {
+    fn checkout(&self, index: usize, now: Instant, reuse: Reuse) -> Option<Transport> {
         let mut idle = self.endpoints.get(index)?.idle.borrow_mut();
-        while let Some(Idle { stream, expires }) = idle.pop() {
+        while let Some(Idle { mut stream, expires }) = idle.pop() {
             self.shard.gauge_sub(Gauge::UpstreamIdle, 1);
-            let stale = expires <= now
-                || !is_quiet(&stream)
-                || (reuse == Reuse::Verified && spurline_net::peer_closed(&stream));
+            // An unsolicited response must never meet the next request.
+            let stale =
+                expires <= now || !stream.is_quiet() || (reuse == Reuse::Verified && stream.peer_closed());
             if !stale {
                 return Some(stream);
             }
@@ -230,7 +229,7 @@ impl Cluster {
     }
 
     /// Keeps a connection for the next request.
-    pub(super) fn keep(&self, index: usize, stream: TcpStream, now: Instant, hint: Option<Duration>) {
+    pub(super) fn keep(&self, index: usize, stream: Transport, now: Instant, hint: Option<Duration>) {
         let timeout = hint.map_or(self.params.idle_timeout, |hint| hint.min(self.params.idle_timeout));
         let Some(state) = self.endpoints.get(index) else { return self.close() };
         let mut idle = state.idle.borrow_mut();
@@ -307,7 +306,7 @@ impl Cluster {
         for state in &self.endpoints {
             let mut idle = state.idle.borrow_mut();
             let before = idle.len();
-            idle.retain(|idle| idle.expires > now && is_quiet(&idle.stream));
+            idle.retain_mut(|idle| idle.expires > now && idle.stream.is_quiet());
             for _ in idle.len()..before {
                 self.shard.gauge_sub(Gauge::UpstreamIdle, 1);
                 self.close();
@@ -345,12 +344,6 @@ pub(crate) enum Reuse {
     /// It cannot, so the kernel is asked first whether the peer has closed.
     Verified,
     Never,
-}
-
-/// Whether neither bytes nor the end of the stream have arrived on an idle connection, as far as the runtime knows.
-/// Costs no system call while nothing has. An unsolicited response must never meet the next request.
-fn is_quiet(stream: &TcpStream) -> bool {
-    stream.try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
 /// A place among the pending requests, given back when dropped.

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::net::TcpStream;
+use spurline_net::Transport;
 
 use super::Cluster;
 use crate::buffer::Buffer;
@@ -14,7 +14,7 @@ use crate::buffer::Buffer;
 /// One upstream connection for the time of one request.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Transport,
     /// Bytes received and not used yet.
     pub(crate) input: Buffer,
     /// Bytes to send.
@@ -41,7 +41,7 @@ pub(super) struct Permit {
 // === impl Lease ===
 
 impl Lease {
-    pub(super) fn new(stream: TcpStream, permit: Permit, reused: bool) -> Self {
+    pub(super) fn new(stream: Transport, permit: Permit, reused: bool) -> Self {
         let (input, output) = Default::default();
         Self { stream, input, output, reused, received: 0, sent: 0, permit }
     }
@@ -64,6 +64,11 @@ impl Lease {
         flushed
     }
 
+    /// Whether everything that is to be sent has been handed to the kernel.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.output.is_empty() && !self.stream.has_unsent()
+    }
+
     pub(crate) fn cluster(&self) -> &Rc<Cluster> {
         &self.permit.cluster
     }
@@ -82,7 +87,7 @@ impl Lease {
     /// peer said that it keeps the connection.
     pub(crate) fn keep(self, now: Instant, hint: Option<Duration>) {
         let Self { stream, input, output, mut permit, .. } = self;
-        if input.is_empty() && output.is_empty() {
+        if input.is_empty() && output.is_empty() && !stream.has_unsent() {
             permit.connection = false;
             permit.cluster.keep(permit.index, stream, now, hint);
         }
@@ -95,7 +100,7 @@ impl Lease {
 
     /// Takes the connection out for a tunnel. It is no request any more, but stays counted as a connection until the
     /// returned guard is dropped.
-    pub(crate) fn into_tunnel(mut self) -> (TcpStream, Buffer, impl Sized) {
+    pub(crate) fn into_tunnel(mut self) -> (Transport, Buffer, impl Sized) {
         self.end_request();
         let Self { stream, input, permit, .. } = self;
         (stream, input, permit)

@@ -1,10 +1,9 @@
 //! The environment as a source.
 
-use super::{Raw, Source, add_listener, suggestion};
+use super::{Raw, Source, add_map, suggestion};
 use crate::{
     defs::{SETTINGS, VARIABLE_PREFIX},
     error::Problem,
-    value::Kind,
 };
 
 /// Takes every `SPURLINE_*` variable; one that names no setting is a problem, because a misspelt limit is no limit.
@@ -14,9 +13,9 @@ pub(super) fn read(env: impl Iterator<Item = (String, String)>, problems: &mut V
     ours.sort();
     for (name, value) in ours {
         match SETTINGS.iter().find(|setting| setting.variable() == name) {
-            Some(setting) if setting.kind == Kind::Listeners => {
+            Some(setting) if setting.map_key().is_some() => {
                 for text in value.split(';').map(str::trim).filter(|text| !text.is_empty()) {
-                    problems.extend(add_listener(&mut raw, setting, &Source::Environment, text).err());
+                    problems.extend(add_map(&mut raw, setting, &Source::Environment, text).err());
                 }
             }
             Some(setting) => raw.insert(setting, Source::Environment, value),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle};
 
-use super::{Given, Raw, RawListener, Source, suggestion};
+use super::{Given, Raw, RawMap, Source, suggestion};
 use crate::{
     defs::{SETTINGS, Setting},
     error::Problem,
@@ -70,18 +70,17 @@ impl Reader<'_> {
             let suggestion = suggestion(name, SETTINGS.iter().filter_map(Setting::file_key));
             return self.problem(key.line, &format!("{name}: unknown setting{suggestion}"));
         };
-        let listeners_again = setting.kind == Kind::Listeners && !self.raw.listeners.is_empty();
-        if self.raw.get(setting.id).is_some() || listeners_again {
+        if self.raw.get(setting.id).is_some() || self.raw.maps(setting.id).next().is_some() {
             return self.problem(key.line, &format!("{name} is given twice"));
         }
         match (setting.kind, value.content) {
             (_, Content::Empty) => {
                 self.problem(value.line, &format!("{name} has no value: remove it, or write \"\" for none"));
             }
-            (Kind::Listeners, Content::List(nodes)) => {
-                nodes.into_iter().for_each(|node| self.listener(node));
+            (Kind::Maps { noun, .. }, Content::List(nodes)) => {
+                nodes.into_iter().for_each(|node| self.map(setting, noun, node));
             }
-            (Kind::Listeners, _) => self.problem(value.line, "listeners is not a list of maps"),
+            (Kind::Maps { .. }, _) => self.problem(value.line, &format!("{name} is not a list of maps")),
             (_, Content::Scalar(text)) => self.raw.insert(setting, self.source(value.line), text),
             (Kind::List(_), Content::List(nodes)) => self.list(setting, value.line, nodes),
             (kind, _) => {
@@ -105,9 +104,9 @@ impl Reader<'_> {
         self.raw.given.push((setting.id, given));
     }
 
-    fn listener(&mut self, node: Node) {
+    fn map(&mut self, setting: &Setting, noun: &str, node: Node) {
         let Content::Map(entries) = node.content else {
-            return self.problem(node.line, "a listener is not a map");
+            return self.problem(node.line, &format!("a {noun} is not a map"));
         };
         let mut fields = Vec::new();
         for (key, value) in entries {
@@ -115,16 +114,16 @@ impl Reader<'_> {
                 (Content::Scalar(key), Content::Scalar(value)) => fields.push((key, value)),
                 (Content::Scalar(key), Content::List(nodes)) => match scalars(nodes) {
                     Some(items) => fields.push((key, items.join("+"))),
-                    None => self.problem(value.line, &format!("{key} of a listener is not a list of words")),
+                    None => self.problem(value.line, &format!("{key} of a {noun} is not a list of words")),
                 },
                 (Content::Scalar(key), _) => {
-                    self.problem(value.line, &format!("{key} of a listener has no value"));
+                    self.problem(value.line, &format!("{key} of a {noun} has no value"));
                 }
-                _ => self.problem(key.line, "a key of a listener is not a name"),
+                _ => self.problem(key.line, &format!("a key of a {noun} is not a name")),
             }
         }
         let source = self.source(node.line);
-        self.raw.listeners.push(RawListener { source, fields });
+        self.raw.maps.push(RawMap { id: setting.id, source, fields });
     }
 }
 

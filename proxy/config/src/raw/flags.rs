@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, error::ErrorKind};
 
-use super::{Raw, Source, add_listener};
+use super::{Raw, Source, add_map};
 use crate::{
     defs::{SETTINGS, Setting},
     error::Exit,
@@ -39,8 +39,8 @@ pub(crate) fn read_flags(args: impl Iterator<Item = OsString>) -> Result<(Raw, O
     for setting in SETTINGS {
         let given: Vec<String> = matches.remove_many(setting.name).into_iter().flatten().collect();
         for text in given {
-            if setting.kind == Kind::Listeners {
-                problems.extend(add_listener(&mut raw, setting, &Source::Flag, &text).err());
+            if setting.map_key().is_some() {
+                problems.extend(add_map(&mut raw, setting, &Source::Flag, &text).err());
             } else {
                 raw.insert(setting, Source::Flag, text);
             }
@@ -78,7 +78,7 @@ fn arg(setting: &'static Setting) -> Arg {
         .help(help);
     match setting.kind {
         Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
-        Kind::Listeners => arg.action(ArgAction::Append),
+        Kind::Maps { .. } => arg.action(ArgAction::Append),
         _ => arg,
     }
 }

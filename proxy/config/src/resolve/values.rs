@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use crate::{
     defs::{Id, SETTINGS, Setting},
     error::Problem,
-    raw::{Raw, Source},
+    raw::{Raw, RawMap, Source},
     value::Value,
 };
 
@@ -71,6 +71,22 @@ impl Values<'_> {
             Some(Value::List(items)) => items,
             _ => Vec::new(),
         }
+    }
+
+    /// The maps of a setting that is a list of them, each read by `read`, whose error holds every reason.
+    pub(super) fn maps<T>(&mut self, id: Id, read: impl Fn(&RawMap) -> Result<T, Vec<String>>) -> Vec<T> {
+        let Some(setting) = setting(id) else { return Vec::new() };
+        let mut maps = Vec::new();
+        for typed in self.raw.maps(id) {
+            match read(typed) {
+                Ok(map) => maps.push(map),
+                Err(reasons) => {
+                    let reasons = reasons.join(", ");
+                    self.problems.push(Problem::of_value(setting, &typed.source, &typed.text(), reasons));
+                }
+            }
+        }
+        maps
     }
 
     /// Text that is read further by `parse`; unset when the text is.

@@ -4,9 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
-use crate::Buffer;
+use crate::{Buffer, Transport};
 
 /// Steps (a read or a write) a direction takes before the other one and the worker's other connections have their
 /// turn: 256 KiB at most. Tokio's own budget would allow a megabyte, and would let one direction use up all of it.
@@ -70,8 +69,8 @@ impl Direction {
     /// Takes one turn. `reverse` is the state of the other direction.
     pub(super) fn advance(
         &mut self,
-        source: &mut TcpStream,
-        target: &mut TcpStream,
+        source: &mut Transport,
+        target: &mut Transport,
         reverse: State,
         cx: &mut Context<'_>,
     ) -> Turn {
@@ -82,6 +81,7 @@ impl Direction {
             }
             let step = match self.held.take() {
                 Some(held) => self.poll_write(held, target, cx),
+                None if target.has_unsent() => self.poll_flush(target, cx),
                 None => self.poll_read(source, target, reverse, cx),
             };
             if step.is_pending() {
@@ -95,8 +95,8 @@ impl Direction {
 
     fn poll_read(
         &mut self,
-        source: &mut TcpStream,
-        target: &mut TcpStream,
+        source: &mut Transport,
+        target: &mut Transport,
         reverse: State,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
@@ -116,8 +116,8 @@ impl Direction {
         Poll::Ready(())
     }
 
-    fn poll_shutdown(&mut self, target: &mut TcpStream, cx: &mut Context<'_>) -> Poll<()> {
-        // On a socket this is one shutdown(2), which never waits.
+    fn poll_shutdown(&mut self, target: &mut Transport, cx: &mut Context<'_>) -> Poll<()> {
+        // In the clear this is one shutdown(2), which never waits.
         self.state = match ready!(Pin::new(target).poll_shutdown(cx)) {
             Ok(()) => State::Finished,
             Err(_) => State::TargetFailed,
@@ -125,7 +125,14 @@ impl Direction {
         Poll::Ready(())
     }
 
-    fn poll_write(&mut self, mut held: Held, target: &mut TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_flush(&mut self, target: &mut Transport, cx: &mut Context<'_>) -> Poll<()> {
+        if ready!(Pin::new(target).poll_flush(cx)).is_err() {
+            self.state = State::TargetFailed;
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_write(&mut self, mut held: Held, target: &mut Transport, cx: &mut Context<'_>) -> Poll<()> {
         let unwritten = held.buffer.get(held.start..held.end).unwrap_or_default();
         match Pin::new(target).poll_write(cx, unwritten) {
             Poll::Pending => {
@@ -152,7 +159,7 @@ mod tests {
     use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::time::timeout;
 
     use super::*;
@@ -167,7 +174,7 @@ mod tests {
     /// Takes turns until `done`, as the tunnel does.
     async fn advance_until(
         direction: &mut Direction,
-        (source, target): (&mut TcpStream, &mut TcpStream),
+        (source, target): (&mut Transport, &mut Transport),
         done: impl Fn(&Direction) -> bool,
     ) {
         let turns = poll_fn(|cx| {
@@ -185,8 +192,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_buffer_is_held_only_while_bytes_are_on_their_way() {
-        let (mut source, mut writer) = pair().await;
-        let (mut target, mut reader) = pair().await;
+        let (source, mut writer) = pair().await;
+        let (target, mut reader) = pair().await;
+        let (mut source, mut target) = (Transport::from(source), Transport::from(target));
         let mut direction = Direction::new(b"first".to_vec());
         assert!(direction.held.is_some());
         writer.write_all(b"second").await.unwrap();

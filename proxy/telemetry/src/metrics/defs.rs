@@ -1,9 +1,9 @@
 //! The table of series: one entry per family with its name, labels and help. Everything else is derived from it.
 
 use super::labels::{
-    Breaker, CarrierLabel, Closing, ConnectResult, ControlDirection, Detected, Direction, Limit,
-    ListenerKind, Reason, Refusal, ResourceUpdate, RetryReason, SelectionLabel, SnapshotEvent, StatusClass,
-    StreamEnd, TableUpdate, TunnelKind,
+    Breaker, CarrierLabel, Closing, ConnectResult, ControlDirection, Detected, Direction, FileUpdate,
+    Handshake, Limit, ListenerKind, Reason, Refusal, ResourceUpdate, RetryReason, SelectionLabel,
+    SnapshotEvent, StatusClass, StreamEnd, TableUpdate, TunnelKind,
 };
 
 /// One metric family. A family without labels has one series, others one per combination of label values.
@@ -94,8 +94,12 @@ families! {
         ConnectionsRefused(reason: Refusal) = "spurline_connections_refused";
         /// Times accepting paused because the process had no descriptors left.
         AcceptPauses = "spurline_accept_pauses";
-        /// Connections by what their first bytes turned out to be.
+        /// Connections by what their first bytes turned out to be; what is inside of TLS that ended here counts again.
         Detected(protocol: Detected) = "spurline_detected";
+        /// TLS with clients, on listeners that end it, by what became of it.
+        TlsHandshakes(result: Handshake) = "spurline_tls_handshakes";
+        /// Changed certificate files, by what became of them.
+        TlsReloads(result: FileUpdate) = "spurline_tls_reloads";
         /// Requests by where they went and the class of the status sent.
         Requests(selection: SelectionLabel, class: StatusClass) = "spurline_requests";
         /// Routing keys read, by carrier.
@@ -180,6 +184,8 @@ families! {
         UpstreamIdle = "spurline_upstream_idle";
         /// Endpoints out of rotation now, counted once per worker.
         Ejected = "spurline_ejected";
+        /// When the first of the certificates that clients are shown ends, in seconds since 1970; 0: there is none.
+        TlsCertificateExpiry = "spurline_tls_certificate_expiry_seconds";
         /// Generation of the route table in force; 0 is the empty table.
         TableGeneration = "spurline_table_generation";
         /// Overrides in the route table in force.

@@ -46,7 +46,7 @@ labels! {
         Http1 = "http1",
         /// the HTTP/2 preface
         Http2 = "http2",
-        /// a TLS ClientHello, passed through
+        /// a TLS ClientHello
         Tls = "tls",
         /// anything else, passed through
         Tcp = "tcp",
@@ -54,6 +54,40 @@ labels! {
         Timeout = "timeout",
         /// the peer closed before it sent enough
         Closed = "closed",
+    }
+
+    /// What became of TLS with a client.
+    Handshake {
+        /// done
+        Full = "full",
+        /// done, going on from an earlier session
+        Resumed = "resumed",
+        /// no certificate for its name, or unreadable: passed to the baseline, untouched
+        Passed = "passed",
+        /// no certificate for its name: refused
+        UnrecognizedName = "unrecognized-name",
+        /// the client's certificate is missing or does not verify
+        Certificate = "certificate",
+        /// no version, suite or protocol that both speak
+        Incompatible = "incompatible",
+        /// the client refused with an alert: perhaps it does not trust our certificate
+        Refused = "refused",
+        /// no TLS at all where nothing else is served
+        NotTls = "not-tls",
+        /// not a handshake, or one that breaks the rules
+        Malformed = "malformed",
+        /// not done within `tls_handshake_timeout`
+        Timeout = "timeout",
+        /// the client closed
+        Closed = "closed",
+    }
+
+    /// What became of files that changed.
+    FileUpdate {
+        /// they are in use
+        Applied = "applied",
+        /// they cannot be used; what was in use before stays
+        Rejected = "rejected",
     }
 
     /// Where one request went.
@@ -268,6 +302,8 @@ labels! {
 
     /// Why the proxy answered a request itself. The same text stands in `x-spurline-reason` and in the access log.
     Reason {
+        /// HTTP in the clear where TLS is required
+        TlsRequired = "tls-required",
         /// the request line or a field line does not follow the grammar (RFC 9112 §3, §5)
         MalformedHead = "malformed-head",
         /// a request version other than 1.0 and 1.1 (RFC 9112 §2.3)

@@ -1,0 +1,72 @@
+//! TLS 1.2 and 1.3 with certificates from files that are read again when they change.
+//!
+//! A rotation usually replaces several files one after the other. Whatever cannot be used as a whole, such as a new
+//! certificate beside the old key, leaves what is in use in use; the next change of a file is the next try. Connections
+//! that are open keep what they were opened with. No revocation is checked, no early data is taken, no secrets are logged.
+
+mod alert;
+mod certificate;
+mod der;
+mod failure;
+mod file;
+mod hello;
+mod server;
+
+use std::{io, path::PathBuf};
+
+pub use certificate::CertificateFiles;
+pub use failure::{HandshakeError, HandshakeFault};
+pub use file::Reload;
+pub use hello::{HELLO_BYTES_MAX, Heard, Hello, Unreadable};
+pub use server::{HandshakeFailure, Offer, ServerFiles, ServerTls, Speech};
+
+/// The lowest version that is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MinVersion {
+    /// TLS 1.2 and 1.3. Of 1.2 only suites with forward secrecy and authenticated encryption.
+    Tls12,
+    /// TLS 1.3 alone.
+    Tls13,
+}
+
+/// What is wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// It cannot be read.
+    #[error("{}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// It can be read, and not be used.
+    #[error("{}: {what}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why, and what would be right.
+        what: String,
+    },
+}
+
+// === impl MinVersion ===
+
+impl MinVersion {
+    fn versions(self) -> &'static [&'static rustls::SupportedProtocolVersion] {
+        static TLS13: [&rustls::SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
+        match self {
+            Self::Tls12 => rustls::ALL_VERSIONS,
+            Self::Tls13 => &TLS13,
+        }
+    }
+}
+
+// === impl TlsError ===
+
+impl TlsError {
+    fn unusable(path: &std::path::Path, what: impl Into<String>) -> Self {
+        Self::Unusable { path: path.to_owned(), what: what.into() }
+    }
+}

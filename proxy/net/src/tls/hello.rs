@@ -1,0 +1,103 @@
+//! The ClientHello: read as it arrives, without an answer and without using it up.
+
+use std::fmt;
+
+use rustls::server::{Accepted, Acceptor};
+
+use super::alert::UNRECOGNIZED_NAME;
+
+/// The longest ClientHello that is waited for, records and all. Real ones have some hundred bytes, with post-quantum key
+/// shares two thousand.
+pub const HELLO_BYTES_MAX: usize = 16 * 1024;
+
+/// What a connection has sent so far, read as a ClientHello.
+#[derive(Default)]
+pub struct Hello {
+    acceptor: Acceptor,
+    fed: usize,
+}
+
+/// A ClientHello that has arrived whole.
+pub struct Heard {
+    pub(super) accepted: Accepted,
+}
+
+/// What was sent is no ClientHello, or one that is too long.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// The alert that says so, to be sent as it is.
+    pub alert: Vec<u8>,
+    /// What is wrong.
+    pub reason: String,
+}
+
+// === impl Hello ===
+
+impl Hello {
+    /// Takes in what is new in `received`, all that the connection has sent. `None`: more is needed.
+    ///
+    /// # Errors
+    /// When it will not become a ClientHello of at most [`HELLO_BYTES_MAX`].
+    pub fn read(&mut self, received: &[u8]) -> Result<Option<Heard>, Unreadable> {
+        let mut unread = received.get(self.fed..).unwrap_or_default();
+        self.fed = received.len();
+        // All of it goes in before a hello is looked for: what has arrived behind one belongs to its handshake.
+        while !unread.is_empty() {
+            if let Err(error) = self.acceptor.read_tls(&mut unread) {
+                return Err(Unreadable::new(&error));
+            }
+        }
+        match self.acceptor.accept() {
+            Ok(Some(accepted)) => Ok(Some(Heard { accepted })),
+            Ok(None) if received.len() >= HELLO_BYTES_MAX => Err(Unreadable::too_long()),
+            Ok(None) => Ok(None),
+            Err((error, mut alert)) => {
+                let mut unreadable = Unreadable::new(&error);
+                unreadable.alert.clear();
+                // Writing to a vector does not fail.
+                let _written = alert.write_all(&mut unreadable.alert);
+                Err(unreadable)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Hello {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hello").field("fed", &self.fed).finish_non_exhaustive()
+    }
+}
+
+// === impl Heard ===
+
+impl Heard {
+    /// The name that the client asks for, in lower case. Addresses are none (RFC 6066 section 3).
+    pub fn server_name(&self) -> Option<String> {
+        self.accepted.client_hello().server_name().map(str::to_ascii_lowercase)
+    }
+
+    /// The alert for a name that is not served.
+    pub fn unrecognized_name() -> &'static [u8] {
+        &UNRECOGNIZED_NAME
+    }
+}
+
+impl fmt::Debug for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Heard").field("server_name", &self.server_name()).finish_non_exhaustive()
+    }
+}
+
+// === impl Unreadable ===
+
+impl Unreadable {
+    /// More was sent than a ClientHello may be long.
+    pub fn too_long() -> Self {
+        Self::new(&"ClientHello too long")
+    }
+
+    fn new(reason: &impl ToString) -> Self {
+        // decode_error, fatal.
+        Self { alert: vec![21, 3, 3, 0, 2, 2, 50], reason: reason.to_string() }
+    }
+}
