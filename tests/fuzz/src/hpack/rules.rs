@@ -14,6 +14,24 @@ pub const TIGHT: Limits = Limits {
     trailer_fields_max: 2,
 };
 
+/// RFC 9113 section 8.2.2.
+const OF_CONNECTION: &str = "\
+    connection keep-alive proxy-connection transfer-encoding upgrade";
+
+/// Names that mean something to a proxy, so that one must not look like them.
+const MEANT: &str = "\
+    connection content-length expect host http2-settings keep-alive proxy-authenticate \
+    proxy-authorization proxy-connection sec-websocket-key sec-websocket-version te trailer \
+    transfer-encoding upgrade via";
+
+/// RFC 9110 section 6.5.1, and what a proxy acts on.
+const LEFT_OUT: &str = "\
+    age authorization baggage cache-control content-encoding content-range content-type cookie date \
+    expires forwarded if-match if-modified-since if-none-match if-range if-unmodified-since location \
+    max-forwards pragma range retry-after set-cookie traceparent tracestate vary via warning \
+    www-authenticate x-forwarded-for content-length expect host http2-settings proxy-authenticate \
+    proxy-authorization sec-websocket-key sec-websocket-version te trailer keep-alive";
+
 /// A head without what stands for how it was written.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Message {
@@ -85,6 +103,10 @@ pub fn judged(section: Section, fields: &[Field], limits: &Limits) -> Option<Mes
     .then_some(message)
 }
 
+fn is_in(names: &str, name: &[u8]) -> bool {
+    names.split(' ').any(|known| known.as_bytes() == name)
+}
+
 fn is_token(bytes: &[u8]) -> bool {
     let is_tchar = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     !bytes.is_empty() && bytes.iter().all(is_tchar)
@@ -98,28 +120,8 @@ fn value_is_good(value: &[u8]) -> bool {
 
 fn is_good(field: &Field) -> bool {
     let Field { name, value, .. } = field;
-    const OF_CONNECTION: [&str; 5] =
-        ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
-    const MEANT: [&str; 16] = [
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "http2-settings",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "sec-websocket-key",
-        "sec-websocket-version",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "via",
-    ];
     let text = String::from_utf8_lossy(name);
-    let is_alias = text.contains('_') && MEANT.contains(&text.replace('_', "-").as_str());
+    let is_alias = text.contains('_') && is_in(MEANT, text.replace('_', "-").as_bytes());
     let value_ok = match text.as_ref() {
         "te" => value.eq_ignore_ascii_case(b"trailers"),
         "expect" => value.eq_ignore_ascii_case(b"100-continue"),
@@ -129,58 +131,16 @@ fn is_good(field: &Field) -> bool {
     is_token(name)
         && !name.iter().any(u8::is_ascii_uppercase)
         && !is_alias
-        && !OF_CONNECTION.contains(&text.as_ref())
+        && !is_in(OF_CONNECTION, name)
         && value_ok
 }
 
 /// Adds the fields to the message, with what must be joined, merged or left out.
 fn add_regular(section: Section, regular: &[Field], message: &mut Message) -> Option<()> {
-    const LEFT_OUT: [&str; 40] = [
-        "age",
-        "authorization",
-        "baggage",
-        "cache-control",
-        "content-encoding",
-        "content-range",
-        "content-type",
-        "cookie",
-        "date",
-        "expires",
-        "forwarded",
-        "if-match",
-        "if-modified-since",
-        "if-none-match",
-        "if-range",
-        "if-unmodified-since",
-        "location",
-        "max-forwards",
-        "pragma",
-        "range",
-        "retry-after",
-        "set-cookie",
-        "traceparent",
-        "tracestate",
-        "vary",
-        "via",
-        "warning",
-        "www-authenticate",
-        "x-forwarded-for",
-        "content-length",
-        "expect",
-        "host",
-        "http2-settings",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "sec-websocket-key",
-        "sec-websocket-version",
-        "te",
-        "trailer",
-        "keep-alive",
-    ];
     let mut hosts = 0;
     for Field { name, value, .. } in regular {
         if section == Section::Trailers {
-            if !LEFT_OUT.iter().any(|left_out| left_out.as_bytes() == name) {
+            if !is_in(LEFT_OUT, name) {
                 message.fields.push((name.clone(), value.clone()));
             }
             continue;
