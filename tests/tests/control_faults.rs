@@ -13,6 +13,8 @@
 mod snapshot;
 #[path = "control_faults/store.rs"]
 mod store;
+#[path = "control_faults/strict.rs"]
+mod strict;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -116,7 +116,8 @@ fn values_that_a_proxy_does_not_know_are_read_as_the_safest() {
     later.ports = over_ride("fork", &[fork.address()]).ports;
     world.put(OVERRIDE, &name("available"), &later);
     // A later kind of owner is an owner.
-    world.put(KEY_OWNER, "owned", &routing::KeyOwner { kind: 99, name: "a-tenant".to_owned() });
+    let tenant = routing::KeyOwner { kind: 99, name: "a-tenant".to_owned(), expires_unix_s: 0 };
+    world.put(KEY_OWNER, "owned", &tenant);
     let honest = Honest::start(world);
     let proxy = proxy(&honest.url(), &baseline);
     honest.wait_settled(1);

@@ -16,6 +16,8 @@ mod hostile;
 mod mutated;
 #[path = "proxy_xds/rejected.rs"]
 mod rejected;
+#[path = "proxy_xds/strict.rs"]
+mod strict;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -80,7 +82,8 @@ fn anchored(fork: SocketAddr) -> World {
 }
 
 fn owner(name: &str) -> routing::KeyOwner {
-    routing::KeyOwner { kind: routing::key_owner::Kind::Sandbox.into(), name: name.to_owned() }
+    let kind = routing::key_owner::Kind::Sandbox.into();
+    routing::KeyOwner { kind, name: name.to_owned(), expires_unix_s: 0 }
 }
 
 /// A response of one type.
@@ -189,28 +192,6 @@ fn responses_are_answered_in_the_order_they_came_even_when_many_are_sent_at_once
         assert_eq!(&session.request().response_nonce, nonce);
     }
     assert_eq!(case.proxy.overrides().len(), 201);
-}
-
-#[test]
-fn a_key_is_known_to_strict_requests_once_its_owner_is() {
-    let honest = Honest::start(World::default());
-    let case = Case::start(&honest.url());
-    let strict = |key: &str| {
-        let fields = format!("sd-routing-key: {key}\r\nx-spurline-strict: 1\r\n");
-        let answer = case.proxy.get("/x", &fields);
-        answer
-            .field("x-backend")
-            .map_or_else(|| answer.field("x-spurline-reason").unwrap_or_default().to_owned(), str::to_owned)
-    };
-    let unknown = strict("elsewhere");
-    assert_ne!(unknown, "baseline", "a strict request with an unknown key is refused");
-    honest.edit(|world| world.put(KEY_OWNER, "elsewhere", &owner("alice")));
-    honest.wait_settled(1);
-    let known = strict("elsewhere");
-    assert_ne!(known, unknown, "a key that is known and does not fork this workload is another matter");
-    honest.edit(|world| world.remove(KEY_OWNER, "elsewhere"));
-    honest.wait_settled(1);
-    assert_eq!(strict("elsewhere"), unknown);
 }
 
 #[test]
