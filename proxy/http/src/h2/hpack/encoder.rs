@@ -246,3 +246,6 @@ fn encode_plain_string(string: &[u8], out: &mut Vec<u8>) {
     integer::encode(string.len(), 7, 0x00, out);
     out.extend_from_slice(string);
 }
+
+#[cfg(test)]
+mod tests;
