@@ -68,15 +68,13 @@ fn main() {
         blocks: HUFFMAN_REQUEST.iter().map(|hex| octets(hex)).collect(),
     };
     report(&huffman);
-    report(&spoken("request, 12 fields", Section::Request, requests(REQUEST, Traced::Yes)));
+    report(&spoken("request, 12 fields", Section::Request, &requests(REQUEST, Traced::Yes)));
+    let response = read(&[&[0x88], &literals(GRPC_RESPONSE)[..]].concat(), Section::Response);
+    let trailers = read(&literals(GRPC_TRAILERS), Section::Trailers);
     let exchange: f64 = [
-        spoken("gRPC request", Section::Request, requests(GRPC_REQUEST, Traced::No)),
-        spoken(
-            "gRPC response",
-            Section::Response,
-            vec![read(&[&[0x88], &literals(GRPC_RESPONSE)[..]].concat(), Section::Response)],
-        ),
-        spoken("gRPC trailers", Section::Trailers, vec![read(&literals(GRPC_TRAILERS), Section::Trailers)]),
+        spoken("gRPC request", Section::Request, &requests(GRPC_REQUEST, Traced::No)),
+        spoken("gRPC response", Section::Response, &[response]),
+        spoken("gRPC trailers", Section::Trailers, &[trailers]),
     ]
     .iter()
     .map(report)
@@ -145,7 +143,7 @@ fn encode(encoder: &mut Encoder, head: &Head, section: Section, out: &mut Vec<u8
 }
 
 /// A message as our own encoder sends it.
-fn spoken(name: &'static str, section: Section, heads: Vec<Head>) -> Message {
+fn spoken(name: &'static str, section: Section, heads: &[Head]) -> Message {
     const TIMES: usize = 8;
     let mut encoder = Encoder::new();
     let spoken = heads.iter().cycle().take(heads.len() * TIMES).map(|head| {
