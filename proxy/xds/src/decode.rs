@@ -68,6 +68,9 @@ pub enum Fault {
     /// There is no room for it.
     #[error("{0} resources are kept, the most that is allowed")]
     TooMany(usize),
+    /// There is no room for its bytes.
+    #[error("it does not fit into {0} bytes of resources, the most that is kept")]
+    TooLarge(usize),
     /// A name in it breaks the grammar.
     #[error("{0} is not 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 . _ - / @")]
     BadName(&'static str),

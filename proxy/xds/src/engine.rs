@@ -49,6 +49,8 @@ pub(crate) struct Engine {
     requests: Option<Requests>,
     /// When unanswered types count as answered, on the stream that is open.
     exists_by: Option<Instant>,
+    /// The stream that is open has said all there is, or all that was waited for: while it lasts, nothing else is so.
+    in_step: bool,
     /// When readiness is not held up any more.
     ready_by: Option<Instant>,
     retired: Vec<Arc<RouteTable>>,
@@ -65,17 +67,25 @@ fn now_unix_s() -> u64 {
 
 impl Engine {
     pub(crate) fn new(settings: Settings, timing: Timing, outputs: Outputs, status: StatusHandle) -> Self {
+        let keeper = Keeper::new(
+            settings.snapshot.clone(),
+            settings.snapshot_age_max,
+            outputs.metrics.clone(),
+            status.clone(),
+        );
         Self {
             mirror: Mirror::new(settings.scope.clone(), outputs.table.load_full()),
             session: Session::new(settings.node.clone(), &settings.scope),
-            keeper: Keeper::new(settings.snapshot.clone(), outputs.metrics.clone(), status.clone()),
+            keeper,
+            // A good snapshot ends the wait before it begins.
+            ready_by: settings.ready_timeout.map(|timeout| Instant::now() + timeout),
             settings,
             timing,
             outputs,
             status,
             requests: None,
             exists_by: None,
-            ready_by: None,
+            in_step: false,
             retired: Vec::new(),
             report: Report::default(),
         }
@@ -134,7 +144,6 @@ impl Engine {
         mut events: mpsc::Receiver<Event>,
         mut stopped: oneshot::Receiver<()>,
     ) -> Self {
-        self.ready_by = self.settings.ready_timeout.map(|timeout| Instant::now() + timeout);
         let mut pending = None;
         loop {
             let event = match pending.take() {
@@ -180,6 +189,7 @@ impl Engine {
 
     fn open(&mut self, requests: Requests) {
         self.outputs.metrics.inc(Counter::ControlStreams);
+        self.in_step = false;
         self.requests = Some(requests);
         for request in self.session.open(self.mirror.known()) {
             self.send(request);
@@ -199,6 +209,7 @@ impl Engine {
     fn closed(&mut self, closed: &Closed) {
         self.requests = None;
         self.exists_by = None;
+        self.in_step = false;
         self.outputs.metrics.gauge_set(Gauge::ControlConnected, 0);
         self.outputs.metrics.inc(Counter::ControlStreamEnds(closed.end));
         self.report.closed(closed, self.mirror.table().generation());
@@ -282,7 +293,7 @@ impl Engine {
             metrics.inc(Counter::ControlRejections);
             metrics.inc(Counter::TableUpdates(TableUpdate::Rejected));
             metrics.add(Counter::ControlUpdates(ResourceUpdate::Rejected), rejected.len() as u64);
-            if rejected.iter().any(|(_, fault)| matches!(fault, Fault::TooMany(_))) {
+            if rejected.iter().any(|(_, fault)| matches!(fault, Fault::TooMany(_) | Fault::TooLarge(_))) {
                 metrics.inc(Counter::LimitsReached(Limit::ControlResources));
             }
             let last = report::rejected(&request.type_url, &rejected, refused, now);
@@ -305,12 +316,11 @@ impl Engine {
     /// The server has said all there is.
     fn complete(&mut self) {
         self.exists_by = None;
+        self.in_step = true;
         if self.status.read().source != Source::Control {
             let (generation, overrides) = (self.mirror.table().generation(), self.mirror.table().len());
             tracing::info!(generation, overrides, "In step with the control service");
             self.status.edit(|status| status.source = Source::Control);
-            // A snapshot of nothing is worth having too: a proxy that starts with it need not wait.
-            self.keeper.changed();
         }
         self.be_ready();
     }
@@ -330,7 +340,8 @@ impl Engine {
             now + Duration::from_secs(seconds).min(SLEEP_MAX)
         });
         let retire = (!self.retired.is_empty()).then(|| now + RETIRE_INTERVAL);
-        let due = [self.ready_by, self.exists_by, expiry, retire, self.keeper.due()];
+        let confirm = self.in_contact().then(|| self.keeper.confirm_in()).flatten().map(|left| now + left);
+        let due = [self.ready_by, self.exists_by, expiry, retire, confirm, self.keeper.due()];
         due.into_iter().flatten().min().unwrap_or(now + SLEEP_MAX)
     }
 
@@ -351,15 +362,25 @@ impl Engine {
                 ?awaited,
                 "The control service leaves types unanswered: what it has not named does not exist"
             );
+            self.in_step = true;
             self.be_ready();
         }
-        if self.mirror.next_expiry().is_some_and(|at| at <= now_unix_s()) {
+        if self.mirror.is_due(now_unix_s()) {
             let tally = self.mirror.batch(now_unix_s()).finish();
             if tally.changed {
                 self.publish(&tally);
             }
         }
+        // A snapshot of nothing is worth having too: a proxy that starts with it need not wait.
+        if self.in_contact() && self.keeper.confirm_in().is_some_and(|left| left.is_zero()) {
+            self.keeper.changed();
+        }
         self.keeper.step(&self.mirror);
+    }
+
+    /// Whether what is known is so now: a server that does not answer pings loses its stream.
+    fn in_contact(&self) -> bool {
+        self.in_step && self.requests.is_some()
     }
 }
 

@@ -31,6 +31,7 @@ pub struct Known {
     owners: HashSet<Record>,
     baselines: HashSet<Record>,
     overrides: HashSet<Record>,
+    bytes: usize,
 }
 
 // === impl Record ===
@@ -79,6 +80,12 @@ impl Record {
         Some(u64::from_le_bytes(bytes)).filter(|expires| *expires != 0)
     }
 
+    /// How many bytes it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.len()
+    }
+
     fn name_len(&self) -> usize {
         let bytes = self.0.get(8..10).and_then(|bytes| bytes.try_into().ok()).unwrap_or_default();
         usize::from(u16::from_le_bytes(bytes))
@@ -124,6 +131,12 @@ impl Known {
         self.owners.len() + self.baselines.len() + self.overrides.len()
     }
 
+    /// How many bytes they take, without what their places in the sets take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -142,11 +155,15 @@ impl Known {
     }
 
     pub(crate) fn put(&mut self, ty: ResourceType, record: Record) {
-        self.of_mut(ty).replace(record);
+        self.bytes += record.bytes();
+        let before = self.of_mut(ty).replace(record);
+        self.bytes -= before.map_or(0, |before| before.bytes());
     }
 
     pub(crate) fn remove(&mut self, ty: ResourceType, name: &str) -> bool {
-        self.of_mut(ty).remove(name)
+        let before = self.of_mut(ty).take(name);
+        self.bytes -= before.as_ref().map_or(0, Record::bytes);
+        before.is_some()
     }
 
     fn of(&self, ty: ResourceType) -> &HashSet<Record> {

@@ -12,10 +12,17 @@ use crate::{
     Known, Record, ResourceType, Scope,
     decode::{Content, Fault, Subject, read_body, read_name},
     known::VERSION_BYTES_MAX,
+    snapshot::FILE_BYTES_MAX,
 };
 
 /// The most resources that are kept, of all types; one more is rejected.
 pub const RESOURCES_MAX: usize = 500_000;
+
+/// The most bytes of resources that are kept, of all types; what does not fit is rejected. A snapshot of them can be
+/// read again.
+pub const RESOURCES_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+const _: () = assert!(RESOURCES_BYTES_MAX as u64 <= FILE_BYTES_MAX / 2);
 
 /// The resources that were taken and the table they give.
 #[derive(Debug)]
@@ -25,7 +32,10 @@ pub struct Mirror {
     table: Arc<RouteTable>,
     /// The earliest time at which an override or a key of the table ends.
     next_expiry: Option<u64>,
+    /// The time of the table: what had ended by then is not in it.
+    as_of_unix_s: u64,
     resources_max: usize,
+    bytes_max: usize,
 }
 
 /// Changes under way. Dropping it without [`Batch::finish`] loses the changes of the table but not those of what is
@@ -58,13 +68,27 @@ impl Mirror {
     /// Begins with nothing; `table` is followed by tables of later generations.
     #[must_use]
     pub fn new(scope: Scope, table: Arc<RouteTable>) -> Self {
-        Self { scope, known: Known::default(), table, next_expiry: None, resources_max: RESOURCES_MAX }
+        Self {
+            scope,
+            known: Known::default(),
+            table,
+            next_expiry: None,
+            as_of_unix_s: 0,
+            resources_max: RESOURCES_MAX,
+            bytes_max: RESOURCES_BYTES_MAX,
+        }
     }
 
     /// Lowers the most resources that are kept, for tests.
     #[must_use]
     pub fn with_resources_max(self, resources_max: usize) -> Self {
         Self { resources_max: resources_max.min(RESOURCES_MAX), ..self }
+    }
+
+    /// Lowers the most bytes of resources that are kept, for tests.
+    #[must_use]
+    pub fn with_bytes_max(self, bytes_max: usize) -> Self {
+        Self { bytes_max: bytes_max.min(RESOURCES_BYTES_MAX), ..self }
     }
 
     /// What is wanted.
@@ -85,7 +109,14 @@ impl Mirror {
         &self.table
     }
 
-    /// When an empty batch has something to do.
+    /// Whether an empty batch at this time has something to do: something has ended, or the clock was set back and it has
+    /// not yet.
+    #[must_use]
+    pub fn is_due(&self, now_unix_s: u64) -> bool {
+        now_unix_s < self.as_of_unix_s || self.next_expiry.is_some_and(|next| next <= now_unix_s)
+    }
+
+    /// When something ends next.
     #[must_use]
     pub fn next_expiry(&self) -> Option<u64> {
         self.next_expiry
@@ -163,6 +194,10 @@ impl Batch<'_> {
         };
         let too_long = || Fault::Name("it is too long".to_owned());
         let record = Record::new(name, version, body, expires).ok_or_else(too_long)?;
+        let rest = self.mirror.known.bytes() - known.map_or(0, Record::bytes);
+        if record.bytes() > self.mirror.bytes_max.saturating_sub(rest) {
+            return Err(Fault::TooLarge(self.mirror.bytes_max));
+        }
         self.edit(subject, content)?;
         self.mirror.known.put(ty, record);
         self.tally.applied += 1;
@@ -215,19 +250,27 @@ impl Batch<'_> {
         }
     }
 
-    /// Takes out of the table what has ended. It stays known, for the server has not removed it.
+    /// Takes out of the table what has ended. It stays known, for the server has not removed it, and is put back when the
+    /// clock is: the table follows from what is known and from the time, whatever the time was before.
     ///
     /// A key ends in the same table as its overrides: known without them, it would send strict requests to the baseline.
-    fn expire(&mut self) {
-        if self.mirror.next_expiry.is_none_or(|next| next > self.now_unix_s) {
+    fn keep_time(&mut self) {
+        let before = std::mem::replace(&mut self.mirror.as_of_unix_s, self.now_unix_s);
+        let set_back = self.now_unix_s < before;
+        if !set_back && self.mirror.next_expiry.is_none_or(|next| next > self.now_unix_s) {
             return;
         }
         let mut next = None;
+        let mut put_back = Vec::new();
         for ty in [ResourceType::KeyOwner, ResourceType::Override] {
             for record in self.mirror.known.iter(ty) {
                 let Some(expires) = record.expires_unix_s() else { continue };
                 if expires > self.now_unix_s {
                     next = next.into_iter().chain([expires]).min();
+                    if set_back && expires <= before {
+                        put_back
+                            .extend(read_name(ty, record.name()).ok().zip(read_body(ty, record.body()).ok()));
+                    }
                     continue;
                 }
                 let was_there = match read_name(ty, record.name()) {
@@ -240,6 +283,10 @@ impl Batch<'_> {
             }
         }
         self.mirror.next_expiry = next;
+        for (subject, content) in put_back {
+            // What is known was taken once, and is taken again.
+            let _ = self.edit(subject, content);
+        }
     }
 
     fn has_ended(&self, expires: Option<u64>) -> bool {
@@ -254,7 +301,7 @@ impl Batch<'_> {
 
     /// Builds the table, if anything changed. What has ended by the batch's time is not in it.
     pub fn finish(mut self) -> Tally {
-        self.expire();
+        self.keep_time();
         let Self { mirror, builder, tally, .. } = self;
         if tally.changed {
             mirror.table = Arc::new(builder.finish());

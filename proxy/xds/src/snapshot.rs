@@ -26,7 +26,7 @@ const MAGIC: &[u8; 8] = b"spurlsnp";
 /// Grows with every change of the format; other formats are ignored.
 const FORMAT: u32 = 1;
 /// The largest file that is read.
-const FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+pub(crate) const FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Magic, format, checksum.
 const HEADER_BYTES: usize = 20;
 
@@ -62,7 +62,7 @@ pub enum SnapshotError {
 /// The bytes of a snapshot.
 #[must_use]
 pub fn encode(known: &Known, scope: &Scope, saved_at_unix_s: u64) -> Vec<u8> {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(known.bytes() + HEADER_BYTES);
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&FORMAT.to_le_bytes());
     out.extend_from_slice(&[0; 8]);

@@ -206,6 +206,48 @@ fn a_key_ends_in_the_same_table_as_its_overrides() {
 }
 
 #[test]
+fn what_had_ended_counts_again_when_the_clock_is_set_back() {
+    let key = "a".parse().unwrap();
+    for told_after in [vec![], vec![rule("c", 1, None)], vec![rule("a", 1, Some(NOW + 5))]] {
+        let mut case = Case::new();
+        let mut batch = case.mirror.batch(NOW);
+        for resource in
+            [rule("a", 1, Some(NOW + 5)), rule("b", 1, Some(NOW + 1)), rule("d", 1, Some(NOW + 50))]
+        {
+            batch.put(ResourceType::Override, &resource).unwrap();
+        }
+        batch.put(ResourceType::KeyOwner, &key_owner_until("a", "alice", NOW + 5)).unwrap();
+        batch.finish();
+        // The clock is an hour ahead for a while, and what comes meanwhile has ended when it comes.
+        assert_eq!(case.mirror.batch(NOW + 3600).finish().expired, 4);
+        let mut batch = case.mirror.batch(NOW + 3600);
+        batch.put(ResourceType::Override, &rule("e", 1, Some(NOW + 60))).unwrap();
+        batch.finish();
+        assert!(case.forks().is_empty() && !case.mirror.is_due(NOW + 3600));
+        assert!(case.mirror.is_due(NOW + 2));
+        let mut batch = case.mirror.batch(NOW + 2);
+        for resource in &told_after {
+            batch.put(ResourceType::Override, resource).unwrap();
+        }
+        assert!(batch.finish().changed);
+        let mut expected = vec!["cart-a", "cart-d", "cart-e"];
+        expected.extend(told_after.iter().filter(|rule| rule.name.ends_with("/c")).map(|_| "cart-c"));
+        expected.sort_unstable();
+        assert_eq!(case.forks(), expected);
+        assert!(case.mirror.table().knows(&key));
+        assert_eq!(case.mirror.next_expiry(), Some(NOW + 5));
+        assert!(!case.mirror.is_due(NOW + 2) && !case.mirror.batch(NOW + 2).finish().changed);
+        // What is removed while it has ended does not come back.
+        case.mirror.batch(NOW + 3600).finish();
+        let mut batch = case.mirror.batch(NOW + 3600);
+        batch.remove(ResourceType::Override, &format!("{CART}/d"));
+        batch.finish();
+        case.mirror.batch(NOW + 2).finish();
+        assert!(!case.forks().contains(&"cart-d".to_owned()) && case.forks().contains(&"cart-e".to_owned()));
+    }
+}
+
+#[test]
 fn a_key_is_known_once_it_is_told_and_not_by_its_overrides() {
     let mut case = Case::new();
     let key = "a".parse().unwrap();
@@ -261,6 +303,28 @@ fn more_than_the_limit_is_rejected_until_there_is_room() {
     assert!(case.receive(vec![rule("a", 2, None)], &[]).is_empty());
     assert!(case.receive(vec![], &["a"]).is_empty());
     assert!(case.receive(vec![rule("b", 1, None)], &[]).is_empty());
+}
+
+#[test]
+fn more_bytes_than_the_limit_are_rejected_until_there_is_room() {
+    let mut case = Case::new();
+    case.receive(vec![rule("a", 1, None)], &[]);
+    let bytes = case.mirror.known().bytes();
+    assert!(bytes > 0);
+    let mut case = Case::new();
+    case.mirror = Mirror::new(scope(), Arc::new(RouteTable::empty())).with_bytes_max(2 * bytes);
+    let rejected = case.receive(vec![rule("a", 1, None), rule("b", 1, None), rule("c", 1, None)], &[]);
+    assert_eq!(rejected, [(format!("{CART}/c"), Fault::TooLarge(2 * bytes))]);
+    // What takes the place of another needs its room only; what does not fit leaves the other.
+    assert!(case.receive(vec![rule("a", 2, None)], &[]).is_empty());
+    let mut long = rule("a", 3, None);
+    long.version = "v".repeat(200);
+    assert_eq!(case.receive(vec![long], &[])[0].1, Fault::TooLarge(2 * bytes));
+    assert_eq!((case.forks().len(), case.mirror.known().bytes()), (2, 2 * bytes));
+    assert!(case.receive(vec![], &["a"]).is_empty());
+    assert!(case.receive(vec![rule("c", 1, None)], &[]).is_empty());
+    assert!(case.receive(vec![], &["b", "c", "a"]).is_empty());
+    assert_eq!(case.mirror.known().bytes(), 0);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! When the snapshot is written: after changes, once a second at most, on a thread that nobody waits for.
+//! When the snapshot is written: after changes, once a second at most, and while nothing changes so often that it is
+//! never old while the control service is in contact; on a thread that nobody waits for.
 
 use std::{
     io,
@@ -20,6 +21,10 @@ use crate::{StatusHandle, mirror::Mirror, snapshot};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long a disk that could not be written is left alone.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// The longest time from one snapshot to the next while the control service is in contact.
+const CONFIRM_INTERVAL_MAX: Duration = Duration::from_secs(3600);
+/// How many times a snapshot is written anew before it would count as too old.
+const CONFIRMS_PER_AGE: u32 = 4;
 /// How often it is looked whether a snapshot has been written.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -28,6 +33,9 @@ pub(super) struct Keeper {
     path: Option<PathBuf>,
     /// There is something that is not on disk.
     dirty: bool,
+    /// By the machine's clock, as the snapshot's age.
+    saved_at_unix_s: Option<u64>,
+    confirm_interval: Duration,
     not_before: Option<Instant>,
     writing: Arc<Writing>,
 }
@@ -45,19 +53,37 @@ struct Writing {
 // === impl Keeper ===
 
 impl Keeper {
-    pub(super) fn new(path: Option<PathBuf>, metrics: Shared, status: StatusHandle) -> Self {
+    pub(super) fn new(
+        path: Option<PathBuf>,
+        age_max: Duration,
+        metrics: Shared,
+        status: StatusHandle,
+    ) -> Self {
+        let confirm_interval = (age_max / CONFIRMS_PER_AGE).min(CONFIRM_INTERVAL_MAX);
         let (busy, failed, told) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(false));
         let writing = Arc::new(Writing { busy, failed, told, metrics, status });
-        Self { path, dirty: false, not_before: None, writing }
+        Self { path, dirty: false, saved_at_unix_s: None, confirm_interval, not_before: None, writing }
     }
 
-    pub(super) fn loaded(&self, saved_at_unix_s: u64) {
+    pub(super) fn loaded(&mut self, saved_at_unix_s: u64) {
+        self.saved_at_unix_s = Some(saved_at_unix_s);
         self.writing.status.edit(|status| status.snapshot_saved_unix_s = Some(saved_at_unix_s));
     }
 
     /// What is on disk is not what is known.
     pub(super) fn changed(&mut self) {
         self.dirty = self.path.is_some();
+    }
+
+    /// How long until a snapshot is to be written though nothing changed, if the control service is in contact then;
+    /// `None` while one is to be written anyway.
+    pub(super) fn confirm_in(&self) -> Option<Duration> {
+        if self.dirty || self.path.is_none() {
+            return None;
+        }
+        // A clock that was set back leaves a snapshot of the future, which would never be old.
+        let age = self.saved_at_unix_s.map(|at| Duration::from_secs(now_unix_s().abs_diff(at)));
+        Some(age.map_or(Duration::ZERO, |age| self.confirm_interval.saturating_sub(age)))
     }
 
     /// When [`Keeper::step`] has something to do.
@@ -105,6 +131,7 @@ impl Keeper {
         let path = self.path.clone()?;
         self.dirty = false;
         let saved_at = now_unix_s();
+        self.saved_at_unix_s = Some(saved_at);
         Some((path, snapshot::encode(mirror.known(), mirror.scope(), saved_at), saved_at))
     }
 }
