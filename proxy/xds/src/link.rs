@@ -1,37 +1,34 @@
 //! Connections to the control service, one stream after another.
 //!
 //! It carries messages and knows nothing of what they say. A server that is gone without a word is noticed by pings, one
-//! that answers nothing by the time it takes; both count as failures, after which the next server is tried.
+//! that answers nothing by the time it takes. Only a server that ends a stream itself, after it lasted, is returned to;
+//! after anything else the next one is tried.
 
-use std::{fs, io, path::Path, time::Duration};
+mod connect;
+
+use std::time::Duration;
 
 use futures_util::stream;
-use hyper_util::rt::TokioIo;
 use spurline_api::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse,
     aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
 };
 use spurline_telemetry::metrics::StreamEnd;
 use tokio::{
-    net::UnixStream,
     sync::{mpsc, oneshot},
     time::{Instant, sleep, timeout, timeout_at},
 };
-use tonic::{
-    Streaming,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity},
-};
+use tonic::Streaming;
 
 use crate::{Server, Timing, Tls, backoff::Backoff};
 
 /// How long connecting may take, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a stream lasts from its first response until its server counts as a good one: one that answers and then fails
+/// each time is not, and waits grow.
+const LASTING: Duration = Duration::from_secs(5);
 /// The largest response that is read.
 pub(crate) const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The longest head of the server's answers.
-const HEADER_BYTES_MAX: u32 = 16 * 1024;
-/// What the server may send before it is read: enough for a response, and a bound on what it can make us hold.
-const WINDOW_BYTES: u32 = 1024 * 1024;
 /// Requests that wait for the server to read them: one per response, and the first ones.
 const REQUESTS_MAX: usize = 256;
 
@@ -95,19 +92,22 @@ impl Link {
         let mut backoff = Backoff::default();
         let mut next = 0;
         while let Some(server) = self.servers.get(next % self.servers.len().max(1)) {
-            let mut heard = false;
+            let mut heard = None;
             let Failure(end, reason) = match self.stream(server, &events, &mut heard).await {
                 Ok(()) => return,
                 Err(failure) => failure,
             };
+            let lasted = heard.is_some_and(|since| since.elapsed() >= LASTING);
             let last = (next + 1).is_multiple_of(self.servers.len());
-            if heard {
+            if lasted {
                 backoff.reset();
-            } else {
+            }
+            if !lasted || end != StreamEnd::Closed {
                 next = next.wrapping_add(1);
             }
-            // The servers that were not tried yet are tried at once.
-            let retry_in = if heard || last { backoff.next(fastrand::f64()) } else { Duration::ZERO };
+            // The servers that were not tried yet are tried at once, but not by all proxies that lost one together.
+            let retry_in =
+                if heard.is_some() || last { backoff.next(fastrand::f64()) } else { Duration::ZERO };
             let closed = Closed { server: server.to_string(), end, reason, retry_in };
             if events.send(Event::Closed(closed)).await.is_err() {
                 return;
@@ -121,9 +121,9 @@ impl Link {
         &self,
         server: &Server,
         events: &mpsc::Sender<Event>,
-        heard: &mut bool,
+        heard: &mut Option<Instant>,
     ) -> Result<(), Failure> {
-        let connected = timeout(CONNECT_TIMEOUT, self.connect(server)).await;
+        let connected = timeout(CONNECT_TIMEOUT, connect::connect(self, server)).await;
         let unreachable = |reason| Failure(StreamEnd::Connect, reason);
         let channel = connected
             .map_err(|_| unreachable(format!("no connection within {CONNECT_TIMEOUT:?}")))?
@@ -154,54 +154,6 @@ impl Link {
             _ = &mut abandoned => Err(Failure(StreamEnd::Violation, "given up".to_owned())),
         }
     }
-
-    async fn connect(&self, server: &Server) -> Result<Channel, String> {
-        let endpoint = match server {
-            Server::Http(authority) => Endpoint::from_shared(format!("http://{authority}")),
-            Server::Https(authority) => Endpoint::from_shared(format!("https://{authority}")),
-            Server::Unix(_) => Ok(Endpoint::from_static("http://localhost")),
-        };
-        let mut endpoint = endpoint
-            .and_then(|endpoint| endpoint.user_agent(self.user_agent.clone()))
-            .map_err(|error| describe(&error))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(self.timing.ping_interval)
-            .keep_alive_timeout(self.timing.ping_timeout)
-            .keep_alive_while_idle(true)
-            .http2_max_header_list_size(HEADER_BYTES_MAX)
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES);
-        if matches!(server, Server::Https(_)) {
-            endpoint = endpoint.tls_config(self.tls_config()?).map_err(|error| describe(&error))?;
-        }
-        let connected = match server {
-            Server::Unix(path) => {
-                let path = path.clone();
-                let connect = move |_| {
-                    let path = path.clone();
-                    async move { UnixStream::connect(path).await.map(TokioIo::new) }
-                };
-                endpoint.connect_with_connector(tower::service_fn(connect)).await
-            }
-            Server::Http(_) | Server::Https(_) => endpoint.connect().await,
-        };
-        connected.map_err(|error| describe(&error))
-    }
-
-    /// Read anew for each connection, so that rotated files need no signal.
-    fn tls_config(&self) -> Result<ClientTlsConfig, String> {
-        let read =
-            |path: &Path| fs::read(path).map_err(|error: io::Error| format!("{}: {error}", path.display()));
-        let mut config = ClientTlsConfig::new();
-        if let Some(path) = &self.tls.ca_file {
-            config = config.ca_certificate(Certificate::from_pem(read(path)?));
-        }
-        if let Some(identity) = &self.tls.identity {
-            let identity = TlsIdentity::from_pem(read(&identity.cert_file)?, read(&identity.key_file)?);
-            config = config.identity(identity);
-        }
-        Ok(config)
-    }
 }
 
 /// Passes responses on until the stream ends; `Ok` when nobody listens any more.
@@ -209,13 +161,13 @@ async fn forward(
     first: Result<Option<DeltaDiscoveryResponse>, tonic::Status>,
     mut responses: Streaming<DeltaDiscoveryResponse>,
     events: &mpsc::Sender<Event>,
-    heard: &mut bool,
+    heard: &mut Option<Instant>,
 ) -> Result<(), Failure> {
     let mut next = first;
     loop {
         match next {
             Ok(Some(response)) => {
-                *heard = true;
+                heard.get_or_insert_with(Instant::now);
                 if events.send(Event::Response(Box::new(response))).await.is_err() {
                     return Ok(());
                 }
@@ -228,20 +180,7 @@ async fn forward(
 }
 
 fn refused(status: &tonic::Status) -> Failure {
-    Failure(StreamEnd::Error, format!("{}: {}", status.code(), status.message()))
-}
-
-/// An error with what it is due to, for the outermost says little.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
+    let mut reason = format!("{}: {}", status.code(), status.message());
+    connect::add_causes(&mut reason, status);
+    Failure(StreamEnd::Error, reason)
 }

@@ -136,6 +136,11 @@ impl Script {
         self.requests.recv_timeout(PATIENCE).expect("a request")
     }
 
+    /// The next request, `None` once the client has left.
+    pub(crate) fn try_receive(&self) -> Option<DeltaDiscoveryRequest> {
+        self.requests.recv_timeout(PATIENCE).ok()
+    }
+
     #[track_caller]
     pub(crate) fn skip(&self, requests: usize) {
         for _ in 0..requests {
