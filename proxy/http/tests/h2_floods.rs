@@ -148,6 +148,32 @@ fn h09_a_body_that_is_not_read_costs_no_more_than_the_output_holds() {
 }
 
 #[test]
+fn responses_that_are_not_read_stop_the_reading_of_requests() {
+    let mut fed = Fed::server();
+    let mut round = 0;
+    while fed.connection.wants_input() {
+        let events = fed.feed(&get(odd(round))).unwrap();
+        let [Event::Head { id, .. }] = events[..] else { panic!("{events:?}") };
+        fed.connection.send_head(id, &response(204), End::Stream).unwrap();
+        round += 1;
+        assert!(round < 100_000, "it never stops");
+    }
+    fed.output();
+    assert!(fed.connection.wants_input());
+}
+
+#[test]
+fn data_alone_never_stops_the_reading() {
+    let mut fed = Fed::server();
+    fed.feed(&[settings(&[(4, 0x7fff_ffff)]), window_update(0, 0x7000_0000)].concat()).unwrap();
+    let events = fed.feed(&get(1)).unwrap();
+    let [Event::Head { id, .. }] = events[..] else { panic!("{events:?}") };
+    fed.connection.send_head(id, &response(200), End::More).unwrap();
+    while fed.connection.send_data(id, &[0; 1 << 20], End::More).unwrap() > 0 {}
+    assert!(fed.connection.wants_input());
+}
+
+#[test]
 fn h10_a_compression_table_that_keeps_changing_is_capped() {
     let mut fed = Fed::client();
     for round in 0..20 {

@@ -33,7 +33,7 @@ use receive::Reading;
 ///
 /// The caller owns the socket, the buffers and the clock, and one task per stream. It does, whenever it can:
 ///
-/// * read, then `receive` until [`Event::NeedMore`], and hand what came to the streams concerned;
+/// * read while [`Connection::wants_input`], `receive` until [`Event::NeedMore`], and hand what came to the streams;
 /// * `swap_output`, but only once everything taken before is written, and write;
 /// * after both, [`Connection::next_writable`] until there is none, and wake these streams.
 ///
@@ -165,6 +165,12 @@ impl Connection {
             }
             stream.turn = Turn::WindowEmpty;
         }
+    }
+
+    /// Whether more is to be read. Not while a peer that reads nothing has made heads and answers pile up to twice what data
+    /// may fill: that is more than data alone can reach, so two peers that send to each other never both stop reading.
+    pub fn wants_input(&self) -> bool {
+        self.output.len() < 2 * self.settings.output_bytes_max.max(QUANTUM_OUTPUT_BYTES)
     }
 
     /// Streams that are open (RFC 9113 section 5.1.2).

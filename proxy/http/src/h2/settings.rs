@@ -40,8 +40,8 @@ pub struct Settings {
     /// Frames of data without data that do not end a stream.
     pub empty_frames: Rate,
     pub settings_frames: Rate,
-    /// `PING` frames. Every head and frame of data that is sent lets the peer send one more: gRPC measures bandwidth
-    /// with them.
+    /// `PING` frames. Every stream that is opened, and every head and frame of data that is sent, lets the peer send one
+    /// more: gRPC measures bandwidth with them, and Go sends one when it cancels a request.
     pub pings: Rate,
     /// `WINDOW_UPDATE` frames. Every frame of data that is sent lets the peer send more of them.
     pub window_updates: Rate,

@@ -219,6 +219,7 @@ impl Connection {
     pub(super) fn insert_stream(&mut self, id: StreamId, receiving: Progress, sending: Progress) {
         self.opened += 1;
         self.budgets.ignored.earn(2);
+        self.budgets.pings.earn(1);
         self.budgets.window_updates.earn(2);
         self.streams.insert(Stream {
             id,
