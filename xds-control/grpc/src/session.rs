@@ -104,6 +104,8 @@ pub(crate) struct Session {
     made: VecDeque<Response>,
     /// Until when overrides wait for key owners to be asked for.
     key_owners_by: Option<Instant>,
+    /// When it was last seen what there is to say.
+    polled_at: Option<Instant>,
 }
 
 /// Whether a first request without names asks for everything. gRPC clients never mean that.
@@ -124,6 +126,7 @@ impl Session {
             effects: Vec::new(),
             made: VecDeque::new(),
             key_owners_by: None,
+            polled_at: None,
         }
     }
 
@@ -235,6 +238,7 @@ impl Session {
     pub(crate) fn poll(&mut self, catalog: &Catalog, now: Instant) -> Result<Option<Response>, Truncated> {
         if self.made.is_empty() {
             self.make(catalog, now)?;
+            self.polled_at = Some(now);
         }
         Ok(self.made.pop_front())
     }
@@ -302,10 +306,12 @@ impl Session {
         self.key_owners_by.is_some()
     }
 
-    /// When to poll again even if nothing happens.
+    /// When to poll again even if nothing happens. To be asked after [`Session::poll`]: what was due by then and was
+    /// not said waits for another type, and its time has no more to say.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let answers = self.lanes.iter().filter_map(|lane| lane.deadline(self.limits.answer_timeout));
-        answers.chain(self.key_owners_by).min()
+        let is_ahead = |at: &Instant| self.polled_at.is_none_or(|polled_at| *at > polled_at);
+        answers.chain(self.key_owners_by).filter(is_ahead).min()
     }
 
     /// Whether all that was asked for so far was sent.

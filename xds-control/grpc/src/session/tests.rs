@@ -119,6 +119,10 @@ impl Peer {
     fn hears(&mut self) -> Option<DeltaDiscoveryResponse> {
         let response = self.session.poll(&self.catalog, self.now).expect("the log reaches back");
         self.effects.extend(self.session.take_effects());
+        if response.is_none() {
+            let deadline = self.session.deadline();
+            assert!(deadline.is_none_or(|deadline| deadline > self.now), "it would be polled for ever");
+        }
         response.map(|response| decode(response.encode("here")))
     }
 

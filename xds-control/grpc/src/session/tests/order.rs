@@ -119,6 +119,26 @@ fn overrides_stay_while_their_key_waits_to_go() {
 }
 
 #[test]
+fn what_waits_for_another_type_is_not_looked_at_again_and_again() {
+    let mut peer = follower(&[X1, OWNER1]);
+    apply(&mut peer, &[(OVERRIDE, "a/D/x/1", Some("2"))]);
+    wake(&mut peer);
+    peer.response();
+    peer.now += LIMITS.answer_timeout / 2;
+    peer.subscribe(KEY_OWNER, &["*"]);
+    peer.response();
+    apply(&mut peer, &[(OVERRIDE, "a/D/x/1", None), (KEY_OWNER, "1", None)]);
+    wake(&mut peer);
+    // The first is given up, and what follows it waits for the second.
+    peer.now += LIMITS.answer_timeout / 2;
+    assert_eq!(peer.hears(), None);
+    assert_eq!(peer.session.deadline(), Some(peer.now + LIMITS.answer_timeout / 2));
+    peer.now += LIMITS.answer_timeout / 2;
+    assert_eq!(told(&peer.response()), expected(KEY_OWNER, &[], &["1"], false));
+    assert_eq!(told(&peer.response()), expected(OVERRIDE, &[], &["a/D/x/1"], true));
+}
+
+#[test]
 fn overrides_do_not_wait_for_ever_for_an_answer_about_keys() {
     let mut peer = follower(&[X1, OWNER1]);
     peer.put(KEY_OWNER, "2", "1");
