@@ -4,6 +4,7 @@ mod body;
 mod caller;
 mod documents;
 mod guard;
+mod held;
 mod list;
 mod query;
 mod render;
@@ -35,7 +36,7 @@ use crate::{
     writer::{Handle, Writer},
 };
 
-/// Requests that are worked on at a time, waiting ones and watches aside.
+/// Requests that are worked on, or whose answers are being sent, at a time; waiting ones and watches aside.
 const REQUESTS_MAX: usize = 256;
 /// Requests that wait for proxies at a time.
 const WAITS_MAX: usize = 1024;

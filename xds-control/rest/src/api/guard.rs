@@ -3,7 +3,8 @@
 use std::{net::IpAddr, sync::Arc};
 
 use axum::{
-    extract::{Request, State},
+    body::Body,
+    extract::{MatchedPath, Request, State},
     http::{
         HeaderMap, HeaderValue, Method, StatusCode, Uri,
         header::{CACHE_CONTROL, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS},
@@ -14,7 +15,10 @@ use axum::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{App, Hosts, OPENAPI_PATH, Shared, caller::Caller, caller::CallerName, rules};
+use super::{
+    App, Hosts, OPENAPI_PATH, READ_WRITE, ROUTES, Shared, caller::Caller, caller::CallerName, held::Held,
+    query::Parameters, rules, target,
+};
 use crate::{
     metrics::Limit,
     problem::{Outcome, Problem},
@@ -45,20 +49,33 @@ async fn admit(app: &App, mut request: Request, next: Next) -> Outcome {
         }
         request.extensions_mut().insert(caller);
     }
-    let _permit = room(app, request.uri())?;
-    Ok(next.run(request).await)
+    let permit = match limit(&request) {
+        Limit::Watchers => None,
+        Limit::Waits => Some(permit(app, &app.waits, Limit::Waits)?),
+        limit => Some(permit(app, &app.requests, limit)?),
+    };
+    let response = next.run(request).await;
+    Ok(match permit {
+        Some(permit) => response.map(|body| Body::new(Held::new(body, permit))),
+        None => response,
+    })
 }
 
-/// Room for the request until it is answered. A watch finds room for itself, for it goes on after its head.
-fn room(app: &App, uri: &Uri) -> Result<Option<OwnedSemaphorePermit>, Problem> {
-    let query = uri.query().unwrap_or_default();
-    let says = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
-    if says("watch") {
-        return Ok(None);
+/// Which room the request needs until its answer is sent, by what will serve it: whatever else it says is refused, or
+/// ignored, in the room of all others. A watch finds room for itself, for what it takes is another thing.
+fn limit(request: &Request) -> Limit {
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let Ok(parameters) = Parameters::of(request.uri()) else { return Limit::Requests };
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if is_read
+        && path.is_some_and(target::is_collection)
+        && parameters.flag("watch").is_ok_and(|watches| watches)
+    {
+        return Limit::Watchers;
     }
-    let (room, limit) =
-        if says("wait") { (&app.waits, Limit::Waits) } else { (&app.requests, Limit::Requests) };
-    permit(app, room, limit).map(Some)
+    let is_document = ROUTES.iter().any(|route| Some(route.path) == path && route.allow == READ_WRITE);
+    let waits = is_document && parameters.wait().is_ok_and(|wait| wait.is_some());
+    if waits { Limit::Waits } else { Limit::Requests }
 }
 
 pub(super) fn permit(

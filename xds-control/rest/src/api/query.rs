@@ -4,7 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use axum::{
     extract::{FromRequestParts, Query},
-    http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts},
 };
 use spurline_core::document::Labels;
 
@@ -42,15 +42,19 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|error| Problem::parameter("query", error.body_text(), "name=value&…"))?;
-        Ok(Self(pairs))
+        Self::of(&parts.uri)
     }
 }
 
 // === impl Parameters ===
 
 impl Parameters {
+    pub(super) fn of(uri: &Uri) -> Result<Self, Problem> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_err(|error| Problem::parameter("query", error.body_text(), "name=value&…"))?;
+        Ok(Self(pairs))
+    }
+
     /// Refuses parameters that stand twice or are not among `known`.
     pub(super) fn check(&self, known: &[&str]) -> Result<(), Problem> {
         for (index, (name, _)) in self.0.iter().enumerate() {

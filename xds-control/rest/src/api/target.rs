@@ -58,6 +58,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
     }
 }
 
+/// Whether a route is that of all documents of a kind.
+pub(super) fn is_collection(route: &str) -> bool {
+    COLLECTIONS.iter().any(|(path, _)| *path == route)
+}
+
 /// The path of a document.
 pub(super) fn path(id: &Id) -> String {
     let start = COLLECTIONS.iter().find(|(_, kind)| *kind == id.kind).map_or("", |(start, _)| start);

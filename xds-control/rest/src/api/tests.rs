@@ -25,6 +25,7 @@ use crate::store::Store;
 
 mod access;
 mod documents;
+mod limits;
 mod openapi;
 mod rules;
 mod watch;
