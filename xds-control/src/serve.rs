@@ -5,12 +5,12 @@ mod metrics;
 
 use std::{
     panic,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
@@ -24,9 +24,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use spurline_core::document::Id;
 use spurline_hub::Hub;
 use spurline_rest::{CallerName, Clock, FileOf, Hosts, Store, Tokens, Writer};
-use spurline_serve::{Limits, Listen, Peer, Server, Tls};
+use spurline_serve::{Limits, Listen, Peer, Server, Tls, Versions};
 use spurline_source::Directory;
 use tokio::{
+    runtime::{Handle, Runtime},
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::JoinSet,
@@ -40,7 +41,7 @@ use crate::{
 
 /// What the hub knows the store as.
 const STORE: &str = "store";
-/// Threads for what blocks: opening the store.
+/// Threads for what blocks: loading, and writing metrics.
 const BLOCKING_THREADS_MAX: usize = 4;
 /// The exit code when somebody did not wait for the drain.
 const CUT_SHORT: i32 = 1;
@@ -50,6 +51,13 @@ struct Sockets {
     grpc: Vec<Server>,
     rest: Vec<Server>,
     admin: Vec<Server>,
+}
+
+/// Where documents come from.
+struct Places {
+    store: Option<PathBuf>,
+    /// And how often it is looked at.
+    directory: Option<(PathBuf, Duration)>,
 }
 
 /// What has to live until everything is served.
@@ -66,21 +74,30 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
     start_log(settings);
     let panics = count_panics();
     raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(settings.workers)
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
-        .thread_name("control")
-        .enable_all()
-        .build()
-        .map_err(Failure::failed)?;
-    let served = runtime.block_on(serve(settings, panics));
+    let runtime = runtime(settings.workers, "control")?;
+    // Of its own, so that whoever asks whether the process lives is answered while locks hold up those that serve.
+    let watched = self::runtime(1, "admin")?;
+    let served = runtime.block_on(serve(settings, panics, watched.handle()));
+    // Who was told to end while it loads does not wait for that.
+    runtime.shutdown_background();
+    watched.shutdown_background();
     served.map_err(|error| Failure::failed(format!("{error:#}")))
 }
 
-async fn serve(settings: &Settings, panics: Arc<AtomicU64>) -> anyhow::Result<()> {
+fn runtime(workers: usize, name: &'static str) -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_name(name)
+        .enable_all()
+        .build()
+        .map_err(Failure::failed)
+}
+
+async fn serve(settings: &Settings, panics: Arc<AtomicU64>, watched: &Handle) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let tokens = settings.tokens_file.as_deref().map(Tokens::load).transpose().context("--tokens-file")?;
-    let sockets = Sockets::bind(settings)?;
+    let sockets = Sockets::bind(settings, watched)?;
     let mut plain = sockets.counters(panics);
     let (hub, publisher) = Hub::new(settings.debounce);
     hub.expect_source(STORE);
@@ -90,18 +107,36 @@ async fn serve(settings: &Settings, panics: Arc<AtomicU64>) -> anyhow::Result<()
     let (over, end) = watch::channel(false);
     let admin = Admin::new(hub.clone(), drain.clone());
     let (mut tasks, mut admin_tasks) = (JoinSet::new(), JoinSet::new());
-    start(&mut admin_tasks, admin_sockets, &admin.router(), &end);
+    start(&mut admin_tasks, admin_sockets, (&admin.router(), &end), watched);
     tasks.spawn(publisher.run());
 
-    let mut registry = Registry::default();
-    let sources = Sources::start(settings, &hub, &mut registry).await?;
+    let (from, hub_of_sources) = (Places::of(settings), hub.clone());
+    let loading = tokio::task::spawn_blocking(move || Sources::start(from, &hub_of_sources));
+    let (sources, mut registry) = tokio::select! {
+        loaded = loading => loaded??,
+        () = signals.wait(None) => {
+            tracing::info!("Told to end while loading");
+            return Ok(());
+        }
+    };
     plain.directory = sources.directory.as_ref().map(Directory::counters);
-    start(&mut tasks, grpc, &grpc_router(settings, &hub, &mut registry), &drain);
-    start(&mut tasks, rest, &rest_router(settings, tokens, (&sources, &hub), &mut registry), &drain);
+    let serving = Handle::current();
+    start(&mut tasks, grpc, (&grpc_router(settings, &hub, &mut registry), &drain), &serving);
+    let rest_router = rest_router(settings, tokens, (&sources, &hub), &mut registry);
+    start(&mut tasks, rest, (&rest_router, &drain), &serving);
     registry.register_collector(Box::new(metrics::Collected::new(plain, hub.clone())));
     admin.set_registry(registry);
 
-    signals.wait(sources.directory.as_ref()).await;
+    // Without one of its parts the rest would only look alive.
+    let ended = tokio::select! {
+        () = signals.wait(sources.directory.as_ref()) => None,
+        _ = tasks.join_next() => Some("a listener or the publisher"),
+        () = sources.writer.ended() => Some("the writer"),
+    };
+    if let Some(part) = ended {
+        tracing::error!(part, "A part of the service ended by itself");
+        anyhow::bail!("{part} ended by itself, see the log");
+    }
     tracing::info!("Draining");
     draining.send_replace(true);
     // Streams of proxies and watches would not end by themselves.
@@ -161,9 +196,14 @@ async fn name_caller(mut request: Request, next: Next) -> axum::response::Respon
 }
 
 /// Serves on every socket until the drain.
-fn start(tasks: &mut JoinSet<()>, servers: Vec<Server>, router: &Router, drain: &watch::Receiver<bool>) {
+fn start(
+    tasks: &mut JoinSet<()>,
+    servers: Vec<Server>,
+    (router, drain): (&Router, &watch::Receiver<bool>),
+    runtime: &Handle,
+) {
     for server in servers {
-        tasks.spawn(server.serve(router.clone(), drained(drain.clone())));
+        tasks.spawn_on(server.serve(router.clone(), drained(drain.clone())), runtime);
     }
 }
 
@@ -175,13 +215,14 @@ async fn drained(mut drain: watch::Receiver<bool>) {
 // === impl Sockets ===
 
 impl Sockets {
-    fn bind(settings: &Settings) -> anyhow::Result<Self> {
+    fn bind(settings: &Settings, watched: &Handle) -> anyhow::Result<Self> {
         let limits = Limits {
             connections_max: settings.connections_max,
             drain_timeout: settings.drain_timeout,
             ..Limits::default()
         };
-        let bind = |name: &'static str, Side { listen, tls }: &Side| {
+        let bind = |name: &'static str, versions: Versions, Side { listen, tls }: &Side| {
+            let limits = Limits { versions, ..limits.clone() };
             listen
                 .iter()
                 .map(|listen| {
@@ -196,10 +237,15 @@ impl Sockets {
                 })
                 .collect::<anyhow::Result<Vec<_>>>()
         };
+        let admin = {
+            let _entered = watched.enter();
+            bind("admin", Versions::All, &Side { listen: settings.admin.clone(), tls: None })?
+        };
         Ok(Self {
-            grpc: bind("grpc", &settings.grpc)?,
-            rest: bind("rest", &settings.rest)?,
-            admin: bind("admin", &Side { listen: settings.admin.clone(), tls: None })?,
+            // Anybody may ask there, so that nothing may come from a page in a browser, which knows no other version.
+            grpc: bind("grpc", Versions::Http2, &settings.grpc)?,
+            rest: bind("rest", Versions::All, &settings.rest)?,
+            admin,
         })
     }
 
@@ -220,21 +266,32 @@ impl Sockets {
 // === impl Sources ===
 
 impl Sources {
-    async fn start(settings: &Settings, hub: &Hub, registry: &mut Registry) -> anyhow::Result<Self> {
+    /// Blocks until the store has been loaded.
+    fn start(from: Places, hub: &Hub) -> anyhow::Result<(Self, Registry)> {
         // Before the store says that it is ready, so that nobody sees the one without the other.
-        let directory = match &settings.directory {
-            Some(path) => Some(
-                Directory::start(path.clone(), settings.directory_poll_interval, hub.clone())
+        let directory = match from.directory {
+            Some((path, interval)) => Some(
+                Directory::start(path, interval, hub.clone())
                     .context("cannot start the thread of the directory")?,
             ),
             None => None,
         };
-        let path = settings.store.clone();
-        let store = tokio::task::spawn_blocking(move || open_store(path.as_deref())).await??;
-        let hub_of_writer = hub.clone();
-        let writer = tokio::task::block_in_place(|| Writer::start(store, &hub_of_writer, clock(), registry))?;
+        let mut registry = Registry::default();
+        let writer = Writer::start(open_store(from.store.as_deref())?, hub, clock(), &mut registry)?;
         hub.set_source_ready(STORE);
-        Ok(Self { writer, directory })
+        Ok((Self { writer, directory }, registry))
+    }
+}
+
+// === impl Places ===
+
+impl Places {
+    fn of(settings: &Settings) -> Self {
+        let directory = settings.directory.clone();
+        Self {
+            store: settings.store.clone(),
+            directory: directory.map(|path| (path, settings.directory_poll_interval)),
+        }
     }
 }
 

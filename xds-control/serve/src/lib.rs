@@ -1,9 +1,9 @@
 //! The sockets of the control service: where it listens, who may connect, and how connections end.
 //!
 //! [`Server::bind`] takes a [`Listen`] address, optionally [`Tls`] whose files are read again when they change, and
-//! [`Limits`]; [`Server::serve`] runs an `axum::Router` on it over HTTP/1.1 and HTTP/2 until it is told to drain.
-//! Every request carries a [`Peer`] extension that says who sent it. [`must_authenticate`] is the rule which addresses
-//! may be served without authentication.
+//! [`Limits`]; [`Server::serve`] runs an `axum::Router` on it over HTTP/1.1 and HTTP/2, or the latter alone, until it is
+//! told to drain. Every request carries a [`Peer`] extension that says who sent it. [`must_authenticate`] is the rule
+//! which addresses may be served without authentication.
 //!
 //! It knows nothing of what is served: no paths, no bearer tokens, no metrics library ([`Counters`] are plain numbers).
 
@@ -13,6 +13,7 @@ mod listen;
 mod peer;
 mod server;
 mod tls;
+mod unread;
 
 use std::{io, path::PathBuf};
 
@@ -20,7 +21,7 @@ pub use self::{
     counters::Counters,
     listen::{Listen, Tokens, must_authenticate},
     peer::{Identity, Peer},
-    server::{Limits, Server},
+    server::{Limits, Server, Versions},
     tls::{Tls, TlsFiles},
 };
 

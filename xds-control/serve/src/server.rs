@@ -1,8 +1,10 @@
 //! Accepting and serving connections.
 
 use std::{
+    convert::Infallible,
     future::Future,
     io,
+    pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -26,6 +28,7 @@ use crate::{
     counters::count,
     first_bytes::FirstBytes,
     listen::{Accepted, Socket},
+    unread::Unread,
 };
 
 /// How often certificate files are looked at.
@@ -39,6 +42,8 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// proxies stay open for hours and are idle nearly all the time.
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// What may be spoken.
+    pub versions: Versions,
     /// Open connections; one more is closed at once.
     pub connections_max: usize,
     /// How long a TLS handshake, the first bytes and each HTTP/1 request head may take.
@@ -55,10 +60,23 @@ pub struct Limits {
     pub stream_window_bytes: u32,
     /// The receive window of one HTTP/2 connection.
     pub connection_window_bytes: u32,
-    /// What one HTTP/2 stream may have waiting to be sent.
+    /// What one HTTP/2 stream may have waiting to be sent; the piece that reaches it goes in whole.
     pub send_buffer_bytes_max: usize,
+    /// How long a client may take nothing of a response, over either version, before its connection is closed with all
+    /// that is on it. What it takes counts in pieces of 16 KiB.
+    pub unread_timeout: Duration,
     /// How long open requests may go on once the server drains.
     pub drain_timeout: Duration,
+}
+
+/// Versions of HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Versions {
+    /// HTTP/1.1 and HTTP/2.
+    All,
+    /// HTTP/2, over TLS and with prior knowledge in clear text (RFC 9113, section 3.3). A page in a browser cannot speak
+    /// the latter, whatever name it gave the address.
+    Http2,
 }
 
 /// A socket that is bound but does not accept yet.
@@ -75,6 +93,7 @@ struct Shared {
     router: Router,
     http: Builder<TokioExecutor>,
     head_timeout: Duration,
+    unread_timeout: Duration,
     counters: Arc<Counters>,
     drain: watch::Receiver<()>,
 }
@@ -84,6 +103,7 @@ struct Shared {
 struct Requests {
     router: Router,
     peer: Peer,
+    unread: Arc<Unread>,
 }
 
 /// Counts a connection as open while it lives.
@@ -94,6 +114,7 @@ struct Open(Arc<Counters>);
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            versions: Versions::All,
             connections_max: 20_000,
             head_timeout: Duration::from_secs(10),
             keepalive_interval: Duration::from_secs(30),
@@ -103,6 +124,7 @@ impl Default for Limits {
             stream_window_bytes: 64 * 1024,
             connection_window_bytes: 128 * 1024,
             send_buffer_bytes_max: 64 * 1024,
+            unread_timeout: Duration::from_secs(20),
             drain_timeout: Duration::from_secs(10),
         }
     }
@@ -123,7 +145,10 @@ impl Limits {
             .initial_stream_window_size(self.stream_window_bytes)
             .initial_connection_window_size(self.connection_window_bytes)
             .max_send_buf_size(self.send_buffer_bytes_max);
-        http
+        match self.versions {
+            Versions::All => http,
+            Versions::Http2 => http.http2_only(),
+        }
     }
 }
 
@@ -158,7 +183,8 @@ impl Server {
         let Self { socket, tls, limits, counters } = self;
         let (draining, drain) = watch::channel(());
         let http = limits.http();
-        let shared = Arc::new(Shared { router, http, head_timeout: limits.head_timeout, counters, drain });
+        let Limits { head_timeout, unread_timeout, .. } = limits;
+        let shared = Arc::new(Shared { router, http, head_timeout, unread_timeout, counters, drain });
         let mut connections = JoinSet::new();
         let accepting = accept(&socket, tls.as_ref(), &shared, (&limits, &mut connections));
         tokio::select! {
@@ -284,14 +310,23 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let io = TokioIo::new(FirstBytes::new(stream, shared.head_timeout));
-    let requests = Requests { router: shared.router.clone(), peer };
+    let addr = peer.addr;
+    let unread = Arc::<Unread>::default();
+    let requests = Requests { router: shared.router.clone(), peer, unread: unread.clone() };
     let mut drain = shared.drain.clone();
     let mut connection = std::pin::pin!(shared.http.serve_connection(io, requests));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        _ = drain.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut stalled = std::pin::pin!(unread.stalled(shared.unread_timeout));
+    let mut drains = false;
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            () = stalled.as_mut() => {
+                return tracing::debug!(?addr, "Closed, because the client takes nothing of a response");
+            }
+            _ = drain.changed(), if !drains => {
+                drains = true;
+                connection.as_mut().graceful_shutdown();
+            }
         }
     };
     if let Err(error) = ended {
@@ -303,12 +338,14 @@ where
 
 impl hyper::service::Service<Request<Incoming>> for Requests {
     type Response = axum::response::Response;
-    type Error = std::convert::Infallible;
-    type Future = axum::routing::future::RouteFuture<std::convert::Infallible>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.peer.clone());
-        tower::Service::call(&mut self.router.clone(), request)
+        let response = tower::Service::call(&mut self.router.clone(), request);
+        let unread = self.unread.clone();
+        Box::pin(async move { response.await.map(|response| response.map(|body| unread.noted(body))) })
     }
 }
 
