@@ -1,6 +1,6 @@
 //! The model and its catalog behind locks that are held for the length of one look.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicU32};
 
 use spurline_core::{
     catalog::{Catalog, ResourceName, Revision},
@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) applied: watch::Sender<u64>,
     published: watch::Sender<Revision>,
     pub(crate) stopped: watch::Sender<bool>,
+    /// Those who wait for acknowledgements.
+    pub(crate) waiting: AtomicU32,
 }
 
 impl Hub {
@@ -48,6 +50,7 @@ impl Hub {
             applied: watch::Sender::new(0),
             published: watch::Sender::new(Revision::default()),
             stopped: watch::Sender::new(false),
+            waiting: AtomicU32::new(0),
         });
         (Self { shared: Arc::clone(&shared) }, Publisher::new(shared, debounce))
     }

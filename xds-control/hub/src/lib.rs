@@ -16,5 +16,7 @@ pub use crate::{
     hub::Hub,
     programmed::{Programmed, Rejected},
     publisher::{Debounce, Publisher},
-    streams::{Node, Rejection, StreamGuard, StreamStatus, Streams, TypeSet},
+    streams::{
+        Node, REASON_BYTES_MAX, REJECTIONS_MAX, Rejection, StreamGuard, StreamStatus, Streams, TypeSet,
+    },
 };

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry as Slot},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -14,12 +17,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     hub::Hub,
-    streams::{Index, Record, Registry, StreamId, slot},
+    streams::{Beyond, Index, Record, Registry, Settled, StreamId, slot},
 };
 
 /// Rejections that are reported; `Programmed::proxies` less `Programmed::acknowledged` says how many there may be.
 const REJECTED_MAX: usize = 16;
-/// How long a waiter lets acknowledgements gather before it counts again, and how many times what counting took.
+/// How long a waiter lets acknowledgements gather before it counts again, and how many times what counting took, of each
+/// that waits: however many wait, counting takes an eighth of one processor.
 const RECOUNT: Duration = Duration::from_millis(2);
 const RECOUNT_SHARE: u32 = 8;
 
@@ -63,9 +67,13 @@ impl Programmed {
 
 /// What has to be acknowledged under one pattern.
 struct Required<'a> {
+    /// The latest of the names.
     revision: Revision,
-    names: Vec<&'a Arc<str>>,
+    names: Vec<(&'a Arc<str>, Revision)>,
 }
+
+/// Counts as waiting while it lives.
+struct Waiting<'a>(&'a AtomicU32);
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
@@ -115,13 +123,14 @@ impl Hub {
     async fn wait(&self, deadline: Instant, count: impl Fn() -> Programmed) -> Programmed {
         let mut acknowledgements = self.shared.streams.changes();
         let mut applied = self.model_changes();
+        let waiting = Waiting::new(&self.shared.waiting);
         loop {
             let began = Instant::now();
             let programmed = count();
             if programmed.is_settled() || began >= deadline {
                 return programmed;
             }
-            let pause = RECOUNT.max(began.elapsed() * RECOUNT_SHARE);
+            let pause = RECOUNT.max(began.elapsed().saturating_mul(RECOUNT_SHARE * waiting.count()));
             let changed = async {
                 tokio::select! {
                     _ = acknowledgements.changed() => {}
@@ -151,11 +160,13 @@ fn required<'a>(
             // with the pattern.
             let revision = revision.unwrap_or_else(|| at.min(changed));
             match patterns.entry((name.ty, pattern)) {
-                Slot::Vacant(slot) => drop(slot.insert(Required { revision, names: vec![&name.name] })),
+                Slot::Vacant(slot) => {
+                    slot.insert(Required { revision, names: vec![(&name.name, revision)] });
+                }
                 Slot::Occupied(mut slot) => {
                     let required = slot.get_mut();
                     required.revision = required.revision.max(revision);
-                    required.names.push(&name.name);
+                    required.names.push((&name.name, revision));
                 }
             }
         }
@@ -170,9 +181,13 @@ fn count(registry: &Registry, required: &HashMap<(ResourceType, Pattern), Requir
         let Some(entry) = registry.index.entry(*ty, pattern) else { continue };
         for (stream, settled) in &entry.subscribers {
             let Some(record) = registry.record(*stream) else { continue };
-            let verdict = if rejects(record, *ty, required, &mut programmed.rejected) {
+            let acknowledged = match settled {
+                Settled::Yes => record.acknowledged(*ty),
+                Settled::No => Revision::default(),
+            };
+            let verdict = if rejects((record, acknowledged), *ty, required, &mut programmed.rejected) {
                 Verdict::Rejected
-            } else if settled.is_yes() && record.acknowledged(*ty) >= required.revision {
+            } else if settled.is_yes() && acknowledged >= required.revision {
                 Verdict::Acknowledged
             } else {
                 Verdict::Waiting
@@ -192,28 +207,56 @@ fn count(registry: &Registry, required: &HashMap<(ResourceType, Pattern), Requir
     programmed
 }
 
-/// Whether the stream rejects any of the names as they are now; reports why.
-fn rejects(record: &Record, ty: ResourceType, required: &Required<'_>, reported: &mut Vec<Rejected>) -> bool {
-    if record.rejections.is_empty() {
+/// Whether the stream, which acknowledged so much of the pattern, rejects any of the names as they are now; reports why.
+fn rejects(
+    (record, acknowledged): (&Record, Revision),
+    ty: ResourceType,
+    required: &Required<'_>,
+    reported: &mut Vec<Rejected>,
+) -> bool {
+    let beyond = record.beyond(ty);
+    if record.rejections.is_empty() && beyond.is_none() {
         return false;
     }
-    let whole = record.rejections.get(&(slot(ty), None));
-    let whole = whole.filter(|rejection| rejection.revision >= required.revision).map(|whole| ("", whole));
-    let named = required.names.iter().filter_map(|name| {
-        let rejection = record.rejections.get(&(slot(ty), Some(Arc::clone(name))))?;
-        (rejection.revision >= required.revision).then_some((&***name, rejection))
+    let rejection = |name: Option<&Arc<str>>| record.rejections.get(&(slot(ty), name.cloned()));
+    let named = required.names.iter().filter_map(|(name, revision)| {
+        let rejection = rejection(Some(name)).filter(|rejection| rejection.revision >= *revision)?;
+        Some((&***name, &rejection.reason))
     });
+    // Of a response that was rejected, or is not known in detail, what was taken before is none.
+    let any_between = |after: Revision, upto: Revision| {
+        required.names.iter().any(|(_, revision)| after < *revision && *revision <= upto)
+    };
+    let whole = rejection(None).filter(|whole| any_between(acknowledged, whole.revision));
+    let whole = whole.map(|whole| &whole.reason);
+    let beyond = beyond.filter(|Beyond { after, upto, .. }| any_between(*after, *upto));
+    let unnamed = whole.or(beyond.map(|beyond| &beyond.reason)).map(|reason| ("", reason));
     let mut any = false;
-    for (resource, rejection) in named.chain(whole) {
+    for (resource, reason) in named.chain(unnamed) {
         any = true;
         if reported.len() < REJECTED_MAX {
             let node = if record.node.id.is_empty() { &record.node.cluster } else { &record.node.id };
-            reported.push(Rejected {
-                node: node.clone(),
-                resource: resource.to_owned(),
-                reason: rejection.reason.clone(),
-            });
+            let (node, resource) = (node.clone(), resource.to_owned());
+            reported.push(Rejected { node, resource, reason: reason.clone() });
         }
     }
     any
+}
+
+impl<'a> Waiting<'a> {
+    fn new(waiting: &'a AtomicU32) -> Self {
+        waiting.fetch_add(1, Relaxed);
+        Self(waiting)
+    }
+
+    /// How many wait, this one among them.
+    fn count(&self) -> u32 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }

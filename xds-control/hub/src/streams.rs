@@ -18,14 +18,13 @@ use tokio::sync::watch;
 
 use guard::Wake;
 pub use guard::{StreamGuard, TypeSet};
-use index::Settled;
-pub(crate) use index::{Index, StreamId};
+pub(crate) use index::{Index, Settled, StreamId};
 
-/// Rejections of single resources that are kept per stream; beyond it the stream counts as having acknowledged nothing
-/// of what came with them.
-pub(crate) const REJECTIONS_MAX: usize = 256;
+/// Rejections of single resources that are kept per stream, which is as many as our client names in one answer. Beyond,
+/// the stream counts as rejecting all that changed of the type between what it had acknowledged and what it answers.
+pub const REJECTIONS_MAX: usize = 1000;
 /// Bytes of a reason that are kept.
-const REASON_BYTES_MAX: usize = 512;
+pub const REASON_BYTES_MAX: usize = 512;
 /// Bytes of each part of a node's description that are kept.
 const NODE_BYTES_MAX: usize = 256;
 pub(crate) const TYPES: [ResourceType; 3] = ResourceType::ALL;
@@ -90,6 +89,19 @@ pub(crate) struct Record {
     subscriptions: usize,
     acknowledged: [Revision; TYPES.len()],
     pub(crate) rejections: BTreeMap<(u8, Option<Arc<str>>), Rejection>,
+    beyond: [Option<Box<Beyond>>; TYPES.len()],
+}
+
+/// Rejections beyond [`REJECTIONS_MAX`]. No later answer says which of them it takes back, so that only the end of the
+/// stream does, and what changes afterwards.
+#[derive(Debug)]
+pub(crate) struct Beyond {
+    /// What was acknowledged before the first of them.
+    pub(crate) after: Revision,
+    /// The revision of the last of them.
+    pub(crate) upto: Revision,
+    /// The reason of the first.
+    pub(crate) reason: String,
 }
 
 /// Position of a type in arrays.
@@ -159,6 +171,7 @@ impl Registry {
             subscriptions: 0,
             acknowledged: [Revision::default(); TYPES.len()],
             rejections: BTreeMap::new(),
+            beyond: Default::default(),
         };
         if let Some(id) = self.free.pop()
             && let Some(place) = self.records.get_mut(id)
@@ -200,13 +213,27 @@ impl Record {
         }
     }
 
-    fn reject(&mut self, ty: ResourceType, mut rejection: Rejection) {
+    pub(crate) fn beyond(&self, ty: ResourceType) -> Option<&Beyond> {
+        self.beyond.get(usize::from(slot(ty)))?.as_deref()
+    }
+
+    /// Of a resource that changed after `after`.
+    fn reject(&mut self, ty: ResourceType, mut rejection: Rejection, after: Revision) {
         truncate(&mut rejection.reason, REASON_BYTES_MAX);
-        let mut key = (slot(ty), rejection.name.clone());
-        if self.rejections.len() >= REJECTIONS_MAX && !self.rejections.contains_key(&key) {
-            key.1 = None;
+        let key = (slot(ty), rejection.name.clone());
+        if key.1.is_none() || self.rejections.len() < REJECTIONS_MAX || self.rejections.contains_key(&key) {
+            self.rejections.insert(key, rejection);
+            return;
         }
-        self.rejections.insert(key, rejection);
+        let Rejection { revision: upto, reason, .. } = rejection;
+        match self.beyond.get_mut(usize::from(slot(ty))) {
+            Some(Some(beyond)) => {
+                beyond.after = beyond.after.min(after);
+                beyond.upto = beyond.upto.max(upto);
+            }
+            Some(none) => *none = Some(Box::new(Beyond { after, upto, reason })),
+            None => {}
+        }
     }
 
     fn status(&self) -> StreamStatus {
@@ -224,8 +251,15 @@ impl Record {
                 .rejections
                 .iter()
                 .filter_map(|((at, _), rejection)| Some((of_type(*at)?, rejection.clone())))
+                .chain(TYPES.into_iter().filter_map(|ty| Some((ty, self.beyond(ty)?.as_rejection()))))
                 .collect(),
         }
+    }
+}
+
+impl Beyond {
+    fn as_rejection(&self) -> Rejection {
+        Rejection { name: None, revision: self.upto, reason: self.reason.clone() }
     }
 }
 

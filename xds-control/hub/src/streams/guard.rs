@@ -123,11 +123,23 @@ impl StreamGuard {
 
     /// The client did not take a resource, or a whole response; it keeps what it had.
     pub fn rejected(&self, ty: ResourceType, rejection: Rejection) {
+        // What is subscribed to anew is told whenever it changed.
+        let is_settled = self.unsettled == 0;
         self.edit(|registry| {
             if let Some(record) = registry.record_mut(self.id) {
-                record.reject(ty, rejection);
+                let after = if is_settled { record.acknowledged(ty) } else { Revision::default() };
+                record.reject(ty, rejection, after);
             }
         });
+    }
+
+    /// Who it said it is.
+    #[must_use]
+    pub fn node(&self) -> Node {
+        self.shared
+            .streams
+            .with(|registry| registry.record(self.id).map(|record| record.node.clone()))
+            .unwrap_or_default()
     }
 
     /// Waits until something that is subscribed to was published, and says of which types. Safe to be cancelled.
