@@ -1,7 +1,9 @@
 //! The aggregated discovery service: who gets a stream, and when.
 //!
 //! A stream is one future that reads requests, waits to be woken and gives responses, polled by the connection it lies
-//! on. It has no task and no queue, so that a client that does not read holds back nothing but itself.
+//! on. It has no queue, and no task but a short one at first, so that a client that does not read holds back nothing but
+//! itself. While it does not, the future is not polled and no time passes in it: closing such connections is the
+//! listener's.
 
 mod stream;
 

@@ -10,8 +10,8 @@
 //! are sent again after a change of their cluster, because none of our resources is warmed by another.
 //!
 //! Whatever a client sends, what is kept of it is bounded: subscriptions and names that are given up by
-//! [`Limits::subscriptions_max`], what it had before by [`INITIAL_VERSIONS_MAX`], words by [`REASON_BYTES_MAX`]. The rest
-//! of a message is gone when it has been read.
+//! [`Limits::subscriptions_max`], what it had before by [`INITIAL_VERSIONS_MAX`]. What it rejects and why is not kept here.
+//! The rest of a message is gone when it has been read.
 
 mod lane;
 mod response;
@@ -33,20 +33,15 @@ use spurline_api::{
 use spurline_core::catalog::{
     Catalog, PATTERN_LEN_MAX, Pattern, PatternError, ResourceType, Revision, Truncated,
 };
-use spurline_hub::Rejection;
+use spurline_hub::{REJECTIONS_MAX, Rejection};
 
 pub(crate) use response::Response;
 
 use crate::feed::Known;
 use lane::{Lane, Polled, Removals, Turn, Verdict};
 
-/// Rejections by name that are told apart; a response with more counts as rejected as a whole.
-const REJECTIONS_MAX: usize = 256;
-
 /// Resources that a client may say it has when it comes back. Ours says it of 2 MiB of names and versions at most.
 const INITIAL_VERSIONS_MAX: usize = 100_000;
-/// The longest reason of a rejection that is kept.
-const REASON_BYTES_MAX: usize = 1024;
 /// A client that comes back with overrides is told of none before it has asked for key owners, which it does at once
 /// if at all, or before this has passed.
 const KEY_OWNERS_WAIT: Duration = Duration::from_secs(1);
@@ -149,7 +144,7 @@ impl Session {
             self.effects.push(Effect::Describe(node));
         }
         let Some(ty) = ResourceType::from_type_url(&request.type_url) else {
-            self.effects.push(Effect::UnknownType(clip(&request.type_url, PATTERN_LEN_MAX)));
+            self.effects.push(Effect::UnknownType(request.type_url.chars().take(PATTERN_LEN_MAX).collect()));
             return Ok(());
         };
         if !request.response_nonce.is_empty() {
@@ -344,18 +339,14 @@ fn rejections(error: &Status, revision: Revision) -> Vec<Rejection> {
         .map(|rejection| Rejection {
             name: Some(Arc::from(rejection.name)),
             revision,
-            reason: clip(&rejection.reason, REASON_BYTES_MAX),
+            reason: rejection.reason,
         })
         .collect();
+    // So many are not kept; our client names none of them then.
     if named.is_empty() || named.len() > REJECTIONS_MAX {
-        return vec![Rejection { name: None, revision, reason: clip(&error.message, REASON_BYTES_MAX) }];
+        return vec![Rejection { name: None, revision, reason: error.message.clone() }];
     }
     named
-}
-
-/// The beginning of a text that somebody else chose, in memory of its own.
-pub(crate) fn clip(text: &str, bytes_max: usize) -> String {
-    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

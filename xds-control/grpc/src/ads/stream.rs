@@ -1,5 +1,7 @@
 //! One ADS stream: carries requests to its session, wake-ups from the hub and responses to the client.
 
+mod rejections;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -15,19 +17,16 @@ use spurline_api::envoy::{
 use spurline_core::catalog::ResourceType;
 use spurline_hub::{StreamGuard, TypeSet};
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
-    time::sleep_until,
+    sync::{OwnedSemaphorePermit, oneshot, watch},
+    time::{sleep_until, timeout},
 };
 use tonic::{Status, codec::Streaming};
 
 use super::Ads;
 use crate::{
     metrics::{Client, ClientLabel, TypeLabel},
-    session::{Effect, Limits, Refusal, Response, Session, clip},
+    session::{Effect, Limits, Refusal, Response, Session},
 };
-
-/// The most bytes that are kept of each part of what a client says of itself.
-const NODE_BYTES_MAX: usize = 256;
 
 pub(super) struct Stream {
     ads: Ads,
@@ -42,13 +41,17 @@ pub(super) struct Stream {
     admission: Admission,
     counted: Option<Counted>,
     has_unknown_type: bool,
+    rejections: rejections::Log,
     _place: OwnedSemaphorePermit,
 }
 
 /// The first update of a stream, of which only so many are made at a time.
 enum Admission {
     Waiting,
-    Syncing { until: Instant, _permit: OwnedSemaphorePermit },
+    /// Dropped when the place is needed no more.
+    Syncing {
+        _place: oneshot::Sender<()>,
+    },
     Done,
 }
 
@@ -89,6 +92,7 @@ impl Stream {
             admission: Admission::Waiting,
             counted: None,
             has_unknown_type: false,
+            rejections: rejections::Log::new(now),
             _place: place,
             ads,
         }
@@ -136,8 +140,7 @@ impl Stream {
         let Some(permit) = permit else {
             return Err(End(Some(Status::unavailable("shutting down"))));
         };
-        let until = Instant::now() + self.ads.settings.initial_sync_timeout;
-        self.admission = Admission::Syncing { until, _permit: permit };
+        self.admission = Admission::Syncing { _place: hold(permit, self.ads.settings.initial_sync_timeout) };
         Ok(())
     }
 
@@ -152,11 +155,7 @@ impl Stream {
     }
 
     fn due(&self) -> Instant {
-        let until = match self.admission {
-            Admission::Syncing { until, .. } => Some(until),
-            Admission::Waiting | Admission::Done => None,
-        };
-        let due = [self.deadline, self.session.deadline(), until].into_iter().flatten().min();
+        let due = [self.deadline, self.session.deadline()].into_iter().flatten().min();
         due.map_or(self.ends_at, |due| due.min(self.ends_at))
     }
 
@@ -167,9 +166,6 @@ impl Stream {
         }
         if now >= self.ends_at {
             return Err(End(None));
-        }
-        if matches!(self.admission, Admission::Syncing { until, .. } if now >= until) {
-            self.admission = Admission::Done;
         }
         Ok(())
     }
@@ -225,18 +221,13 @@ impl Stream {
                 }
                 Effect::Rejected(ty, rejection) => {
                     self.ads.metrics.rejections.get_or_create(&TypeLabel::of(ty)).inc();
-                    tracing::warn!(
-                        ?ty,
-                        name = rejection.name.as_deref(),
-                        reason = rejection.reason,
-                        "a client rejects"
-                    );
+                    self.rejections.note(ty, &rejection, || self.guard.node());
                     self.guard.rejected(ty, rejection);
                 }
                 Effect::Answered(_, after) => self.ads.metrics.push_seconds.observe(after.as_secs_f64()),
                 Effect::UnknownType(url) => {
                     if !std::mem::replace(&mut self.has_unknown_type, true) {
-                        tracing::info!(type_url = url, "a client asks for a type that is not served here");
+                        tracing::info!(type_url = url, "A client asks for a type that is not served here");
                     }
                 }
             }
@@ -252,11 +243,23 @@ impl Stream {
             .unwrap_or_else(|| UserAgentVersionType::UserAgentVersion(String::new()));
         let program = format!("{} {version}", node.user_agent_name);
         self.guard.describe(spurline_hub::Node {
-            id: clip(&node.id, NODE_BYTES_MAX),
-            cluster: clip(&node.cluster, NODE_BYTES_MAX),
-            program: clip(program.trim_end(), NODE_BYTES_MAX),
+            id: node.id,
+            cluster: node.cluster,
+            program: program.trim_end().to_owned(),
         });
     }
+}
+
+/// Holds a place until what is returned is dropped, or for so long. A task of its own does it: a stream whose client does
+/// not read is not polled, and could not give the place up.
+fn hold(place: OwnedSemaphorePermit, longest: Duration) -> oneshot::Sender<()> {
+    let (needed, over) = oneshot::channel::<()>();
+    tokio::spawn(async move {
+        // Nothing is ever sent.
+        let _over = timeout(longest, over).await;
+        drop(place);
+    });
+    needed
 }
 
 impl Counted {
