@@ -296,6 +296,12 @@ impl Sandbox {
         found.ok().and_then(|index| self.forks.get(index))
     }
 
+    /// Its forks, all or those whose workloads come after one.
+    pub(crate) fn forks_after(&self, after: Option<&Workload>) -> &[Fork] {
+        let start = after.map_or(0, |after| self.forks.partition_point(|fork| fork.workload <= *after));
+        self.forks.get(start..).unwrap_or_default()
+    }
+
     /// The name of one of its forks: the one that was given, else `<workload>@<sandbox>`.
     #[must_use]
     pub fn fork_name(&self, fork: &Fork) -> Arc<str> {

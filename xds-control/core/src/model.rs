@@ -23,6 +23,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -178,7 +179,15 @@ impl Model {
 
     /// All documents of a kind, in the order of their names.
     pub fn list(&self, kind: Kind) -> impl Iterator<Item = &Record> {
-        let slots = self.documents.range(Id::new(kind, "")..);
+        // Nothing has the empty name.
+        self.list_after(&Id::new(kind, ""))
+    }
+
+    /// The documents of the kind of `after` whose names come after its name, whether or not it exists. Those before
+    /// cost nothing.
+    pub fn list_after(&self, after: &Id) -> impl Iterator<Item = &Record> + use<'_> {
+        let kind = after.kind;
+        let slots = self.documents.range((Bound::Excluded(after), Bound::Unbounded));
         slots.take_while(move |(id, _)| id.kind == kind).filter_map(|(_, slot)| slot.visible())
     }
 
@@ -205,6 +214,20 @@ impl Model {
         std::iter::once(owner).chain(overrides).collect()
     }
 
+    /// The document, other than `id`, that has a key and would keep it from `id`, were that a document of this origin
+    /// and time of creation.
+    #[must_use]
+    pub fn older_owner(
+        &self,
+        key: &RoutingKey,
+        id: &Id,
+        (origin, created_unix_ms): (Origin, u64),
+    ) -> Option<&Id> {
+        let own = Age { origin, created_unix_ms, id: id.clone() };
+        let other = self.claims.get(key)?.iter().find(|age| age.id != *id)?;
+        (*other < own).then_some(&other.id)
+    }
+
     /// The document that has a key.
     fn owner(&self, key: &RoutingKey) -> Option<&Id> {
         Some(&self.claims.get(key)?.first()?.id)
@@ -221,13 +244,24 @@ impl Model {
 
     /// The workloads that a sandbox, or the members of a group, fork.
     fn workloads_of(&self, id: &Id) -> impl Iterator<Item = &Workload> {
+        self.workloads_after(id, None)
+    }
+
+    /// Those of them that come after one.
+    fn workloads_after<'a>(
+        &'a self,
+        id: &Id,
+        after: Option<&'a Workload>,
+    ) -> impl Iterator<Item = &'a Workload> + use<'a> {
         let (sandbox, group) = match id.kind {
             Kind::Sandbox => (self.sandbox(&id.name), None),
             Kind::RouteGroup => (None, self.groups.get(&id.name)),
             Kind::Workload => (None, None),
         };
-        let forks = sandbox.into_iter().flat_map(|(sandbox, _)| &sandbox.forks);
-        forks.map(|fork| &fork.workload).chain(group.into_iter().flat_map(Group::workloads))
+        let forks = sandbox.into_iter().flat_map(move |(sandbox, _)| sandbox.forks_after(after));
+        forks
+            .map(|fork| &fork.workload)
+            .chain(group.into_iter().flat_map(move |group| group.workloads_after(after)))
     }
 }
 

@@ -1,6 +1,9 @@
 //! Route groups: who their members are, and whose fork counts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use spurline_route::{RoutingKey, Workload};
 
@@ -93,9 +96,13 @@ impl Group {
         })
     }
 
-    /// The workloads that members fork.
-    pub(super) fn workloads(&self) -> impl Iterator<Item = &Workload> {
-        self.forks.keys()
+    /// The workloads that members fork, all or those after one.
+    pub(super) fn workloads_after<'a>(
+        &'a self,
+        after: Option<&'a Workload>,
+    ) -> impl Iterator<Item = &'a Workload> + use<'a> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.forks.range((from, Bound::Unbounded)).map(|(workload, _)| workload)
     }
 
     /// The workloads that several members fork, with these members, oldest first.

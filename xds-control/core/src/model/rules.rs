@@ -1,6 +1,6 @@
 //! Overrides in terms of the model, for whoever wants more than their encoding.
 
-use std::sync::Arc;
+use std::{ops::Bound, sync::Arc};
 
 use spurline_route::{OnUnavailable, RoutingKey, Workload};
 
@@ -68,17 +68,33 @@ impl Model {
 
     /// Rules by key, then by workload.
     pub fn rules<'a>(&'a self, filter: &'a RuleFilter) -> impl Iterator<Item = Rule<'a>> {
-        let workload = filter.workload();
-        let keys = match &filter.routing_key {
-            Some(key) => self.claims.range::<RoutingKey, _>(key..=key),
-            None => self.claims.range::<RoutingKey, _>(..),
+        self.rules_after(filter, None)
+    }
+
+    /// Those of them that come after the rule for a key and a workload, whether or not there is one. Keys and workloads
+    /// before cost nothing.
+    pub fn rules_after<'a>(
+        &'a self,
+        filter: &'a RuleFilter,
+        after: Option<(RoutingKey, &'a Workload)>,
+    ) -> impl Iterator<Item = Rule<'a>> {
+        let named = filter.workload();
+        let (first, last) = match filter.routing_key {
+            Some(key) => (Bound::Included(key), Bound::Included(key)),
+            None => (after.map_or(Bound::Unbounded, |(key, _)| Bound::Included(key)), Bound::Unbounded),
         };
-        let keys = keys.filter_map(|(key, claims)| Some((key, &claims.first()?.id)));
-        keys.filter(|(_, owner)| self.may_have(owner, filter)).flat_map(move |(key, owner)| {
-            let one = workload.as_ref().and_then(|workload| self.rule(workload, key));
-            let all = workload.is_none().then(|| self.workloads_of(owner));
+        let keys =
+            self.claims.range((first, last)).filter_map(|(key, claims)| Some((*key, &claims.first()?.id)));
+        let keys = keys.filter(move |(key, owner)| {
+            after.is_none_or(|(after, _)| after <= *key) && self.may_have(owner, filter)
+        });
+        keys.flat_map(move |(key, owner)| {
+            let after = after.filter(|(after, _)| *after == key).map(|(_, workload)| workload);
+            let one = named.as_ref().filter(|named| after.is_none_or(|after| after < *named));
+            let one = one.and_then(|named| self.rule(named, &key));
+            let all = named.is_none().then(|| self.workloads_after(owner, after));
             let all = all.into_iter().flatten().filter(|workload| filter.admits(workload));
-            let all = all.filter_map(|workload| self.rule(workload, key));
+            let all = all.filter_map(move |workload| self.rule(workload, &key));
             let rules = one.into_iter().chain(all);
             rules.filter(|rule| filter.sandbox.as_ref().is_none_or(|name| **name == **rule.sandbox))
         })

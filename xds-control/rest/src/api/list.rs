@@ -19,7 +19,7 @@ use crate::problem::Outcome;
 
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 500;
-/// A page ends early when its documents have this many forks, ports and endpoints together, for documents can be long.
+/// A page ends early when its documents have this many bytes together as JSON, for documents can be long.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Documents that are looked at in one hold of the model's lock.
 const LOOK_MAX: usize = 512;
@@ -84,10 +84,11 @@ pub(super) fn names(
     selector: &Selector,
     after: Option<&Id>,
 ) -> (Vec<Id>, Option<Id>) {
+    let first = Id::new(kind, "");
     let mut last = None;
     let mut found = Vec::new();
-    let records = model.list(kind).map(|record| (record.document.id(), record));
-    for (id, record) in records.skip_while(|(id, _)| after.is_some_and(|after| id <= after)).take(LOOK_MAX) {
+    for record in model.list_after(after.unwrap_or(&first)).take(LOOK_MAX) {
+        let id = record.document.id();
         if selector.matches(record.document.labels()) {
             found.push(id.clone());
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use spurline_core::{
-    document::{Document, Id, Kind},
-    model::{Conflict, Model, Origin, Status},
+    document::{Document, Id},
+    model::{Conflict, Origin, Status},
 };
 use spurline_hub::Programmed;
 
@@ -50,7 +50,10 @@ impl Current {
 
 /// A document that was judged and not written, with the status that it would have as far as keys decide it.
 pub(super) fn dry_run(app: &App, written: &Written, typed: &Document) -> Value {
-    let older = app.hub.model(|model| older_owner(model, typed, written.meta.created_unix_ms));
+    let older = typed.routing_key().and_then(|key| {
+        let age = (Origin::Store, written.meta.created_unix_ms);
+        app.hub.model(|model| model.older_owner(&key, &typed.id(), age).cloned())
+    });
     let status = Status {
         routing_key: typed.routing_key(),
         accepted: older.is_none(),
@@ -66,21 +69,6 @@ pub(super) fn dry_run(app: &App, written: &Written, typed: &Document) -> Value {
         json.remove("resources");
     }
     with_status((*written.document).clone(), json)
-}
-
-/// The oldest other document that claims the same key and would keep it, by the rules of the model.
-fn older_owner(model: &Model, document: &Document, created_unix_ms: u64) -> Option<Id> {
-    let key = document.routing_key()?;
-    let id = document.id();
-    let own = (Origin::Store, created_unix_ms, id.clone());
-    [Kind::Sandbox, Kind::RouteGroup]
-        .into_iter()
-        .flat_map(|kind| model.list(kind))
-        .filter(|other| other.document.routing_key() == Some(key))
-        .map(|other| (other.origin, other.created_unix_ms, other.document.id()))
-        .filter(|other| other.2 != id && *other < own)
-        .min()
-        .map(|(_, _, id)| id)
 }
 
 fn with_status(mut document: Value, status: Value) -> Value {

@@ -144,12 +144,8 @@ fn write(
     (after, is_first): (Cursor, bool),
 ) -> Option<(RoutingKey, Workload)> {
     let mut count = 0;
-    let rules = model.rules(filter).skip_while(|rule| {
-        after
-            .as_ref()
-            .is_some_and(|(key, workload)| (rule.key.as_bytes(), rule.workload) <= (key.as_bytes(), workload))
-    });
-    for rule in rules {
+    let after = after.as_ref().map(|(key, workload)| (*key, workload));
+    for rule in model.rules_after(filter, after) {
         if count > 0 || !is_first {
             text.push(',');
         }

@@ -70,23 +70,20 @@ impl Files {
 fn fingerprints(hub: &Hub) -> BTreeMap<Id, u64> {
     let mut found = BTreeMap::new();
     for kind in Kind::ALL {
-        let mut after: Option<Id> = None;
+        let mut after = Id::new(kind, "");
         loop {
-            let look = hub.model(|model| {
-                let rest = model.list(kind).map(|record| (record.document.id(), record));
-                let rest = rest.skip_while(|(id, _)| after.as_ref().is_some_and(|after| id <= after));
-                rest.take(LOOK_MAX).map(of_file).collect::<Vec<_>>()
-            });
+            let look =
+                hub.model(|model| model.list_after(&after).take(LOOK_MAX).map(of_file).collect::<Vec<_>>());
             let Some((last, _)) = look.last() else { break };
-            after = Some(last.clone());
+            after = last.clone();
             found.extend(look.into_iter().filter_map(|(id, fingerprint)| Some((id, fingerprint?))));
         }
     }
     found
 }
 
-fn of_file((id, record): (Id, &Record)) -> (Id, Option<u64>) {
-    (id, (record.origin == Origin::File).then(|| fingerprint(&record.document)))
+fn of_file(record: &Record) -> (Id, Option<u64>) {
+    (record.document.id(), (record.origin == Origin::File).then(|| fingerprint(&record.document)))
 }
 
 /// The same number for equal documents, and most likely another one for others.
