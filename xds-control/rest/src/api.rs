@@ -28,7 +28,7 @@ use spurline_core::document::Id;
 use spurline_hub::Hub;
 use tokio::sync::Semaphore;
 
-pub use self::caller::CallerName;
+pub use self::{caller::CallerName, query::duration};
 use crate::{
     metrics::HttpMetrics,
     problem::Problem,

@@ -15,7 +15,7 @@ mod tokens;
 mod writer;
 
 pub use crate::{
-    api::{CallerName, FileOf, Hosts, Preconditions, Settings, router},
+    api::{CallerName, FileOf, Hosts, Preconditions, Settings, duration, router},
     store::{Store, StoreError},
     tokens::{Tokens, TokensError},
     writer::{Clock, StartError, Writer},

@@ -1,8 +1,10 @@
 //! What outlives the process: every document that was written through the REST API, in one file.
 //!
 //! A commit is one transaction of the embedded database and one flush to the disk, however many requests it serves.
-//! When it returns, the data is on the disk; when it fails, neither the disk nor anything in memory has changed, and
-//! the next commit opens the file again. The store judges nothing: which write is allowed is the [`Writer`]'s affair.
+//! When it returns, the data is on the disk; when it fails, nothing in memory has changed, and what may have reached the
+//! disk is taken back at once. If the disk does not let it, the error is [`StoreError::Unsure`]: it is taken back as soon
+//! as the disk does, by [`Store::take_back`] or the next commit, and is found written if the process ends before. The
+//! store judges nothing: which write is allowed is the [`Writer`]'s affair.
 //!
 //! Three checks keep a damaged file from looking like fewer sandboxes: the database's own page checksums, a checksum
 //! per record, and the number and sum of all records, which every commit updates. A file that fails one is not opened.
@@ -14,7 +16,7 @@ mod file;
 mod open;
 mod record;
 
-use std::{io, path::Path};
+use std::{io, path::Path, sync::Arc};
 
 use serde_json::Value;
 
@@ -83,6 +85,11 @@ pub enum StoreError {
     /// Any other failure to read or write.
     #[error("{path}: {what}")]
     Io { path: String, what: String },
+    /// A commit failed, and what may have reached the disk could not be taken back.
+    #[error(
+        "{0}; what was to be written may be found so at the next start, unless it can be taken back before"
+    )]
+    Unsure(Arc<StoreError>),
 }
 
 // === impl Store ===
@@ -125,6 +132,14 @@ impl Store {
         }
         self.sequence = sequence;
         Ok(())
+    }
+
+    /// Makes the disk hold what the last good commit left, if a failed one may have changed it.
+    pub(crate) fn take_back(&mut self) -> Result<(), StoreError> {
+        match &mut self.keep {
+            Keep::Memory => Ok(()),
+            Keep::File(file) => file.take_back(),
+        }
     }
 
     /// The error for a record that passed its checksum and still is none.

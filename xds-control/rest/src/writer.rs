@@ -2,7 +2,9 @@
 //!
 //! Requests that wait together become one transaction, so that the disk is flushed once for all of them. What a
 //! request is judged by is everything before it, in its own batch too. Nothing reaches the hub, and nobody gets an
-//! answer, before the batch is durable; when it cannot be made durable nothing has happened, for none of them.
+//! answer, before the batch is durable; when it cannot be made durable nothing has happened, for none of them, unless
+//! the disk fails so badly that what reached it cannot be taken back. Every write is logged here, with who asked for it,
+//! because who asked may be gone by then.
 //!
 //! It also ends what has outlived its time to live, and tells the feed of documents that changed in files.
 
@@ -28,7 +30,7 @@ use spurline_core::{
     document::{Document, Fault, Id},
 };
 use spurline_hub::Hub;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 pub(crate) use self::{
     files::fingerprint,
@@ -50,6 +52,7 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 pub struct Writer {
     handle: Handle,
     thread: Option<JoinHandle<()>>,
+    lives: watch::Receiver<()>,
 }
 
 /// Why the writer could not start.
@@ -82,6 +85,14 @@ type Reply = oneshot::Sender<Result<Written, Refusal>>;
 struct Request {
     work: Work,
     mode: Mode,
+    asked: Asked,
+}
+
+/// Who asked for a write, how, and where the answer goes.
+#[derive(Debug)]
+struct Asked {
+    by: Arc<str>,
+    method: &'static str,
     reply: Reply,
 }
 
@@ -154,6 +165,7 @@ pub(crate) enum Refusal {
     TooMany {
         documents_max: usize,
     },
+    /// The store takes no writes. Nothing happened, unless the error is [`StoreError::Unsure`].
     Store(Arc<StoreError>),
     /// Too many requests wait already.
     Busy,
@@ -185,8 +197,18 @@ impl Writer {
             feed: Arc::clone(&task.feed),
             health: Arc::clone(&task.health),
         };
-        let thread = thread::Builder::new().name("writer".into()).spawn(move || task.run(store, &waiting))?;
-        Ok(Self { handle, thread: Some(thread) })
+        let (alive, lives) = watch::channel(());
+        let thread = thread::Builder::new().name("writer".into()).spawn(move || {
+            task.run(store, &waiting);
+            drop(alive);
+        })?;
+        Ok(Self { handle, thread: Some(thread), lives })
+    }
+
+    /// Waits for the end of the thread, which before the writer is dropped can only be a panic.
+    pub async fn ended(&self) {
+        // Nothing is ever sent.
+        while self.lives.clone().changed().await.is_ok() {}
     }
 
     pub(crate) fn handle(&self) -> &Handle {
@@ -212,10 +234,11 @@ impl fmt::Debug for Writer {
 // === impl Handle ===
 
 impl Handle {
-    /// Has `work` done. Who stops waiting does not stop the work.
-    pub(crate) async fn write(&self, work: Work, mode: Mode) -> Result<Written, Refusal> {
+    /// Has `work` done for `by`. Who stops waiting does not stop the work; what is written is logged in any case.
+    pub(crate) async fn write(&self, by: &str, work: Work, mode: Mode) -> Result<Written, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.requests.try_send(Message::Request(Request { work, mode, reply })).map_err(
+        let asked = Asked { by: by.into(), method: work.method(), reply };
+        self.requests.try_send(Message::Request(Request { work, mode, asked })).map_err(
             |error| match error {
                 TrySendError::Full(_) => Refusal::Busy,
                 TrySendError::Disconnected(_) => Refusal::Stopped,
@@ -228,6 +251,14 @@ impl Handle {
 // === impl Work ===
 
 impl Work {
+    fn method(&self) -> &'static str {
+        match self {
+            Self::Put { .. } => "PUT",
+            Self::Delete { .. } => "DELETE",
+            Self::Heartbeat { .. } => "heartbeat",
+        }
+    }
+
     fn id(&self) -> Id {
         match self {
             Self::Put { document, .. } => document.id(),

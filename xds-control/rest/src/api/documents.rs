@@ -92,9 +92,16 @@ pub(super) async fn heartbeat(
     Extension(caller): Extension<Caller>,
     parameters: Parameters,
 ) -> Outcome {
-    caller.check_write(&id)?;
+    let done = keep_alive(&app, &id, &caller, &parameters).await;
+    audit("heartbeat", &id, &caller, &done);
+    done
+}
+
+async fn keep_alive(app: &App, id: &Id, caller: &Caller, parameters: &Parameters) -> Outcome {
+    caller.check_write(id)?;
     parameters.check(&[])?;
-    let written = write(&app, &id, Work::Heartbeat { id: id.clone() }, Mode::Commit).await?;
+    let work = Work::Heartbeat { id: id.clone() };
+    let written = write(app, id, caller, (work, Mode::Commit)).await?;
     let ends = written.meta.ends_unix_ms().map(render::time);
     Ok(Json(json!({"expiresAt": ends})).into_response())
 }
@@ -113,7 +120,7 @@ async fn write_document(
     let document = body::read(app, headers, body, id).await?;
     let dry = (mode == Mode::DryRun).then(|| document.clone());
     let work = Work::Put { document: Box::new(document), condition };
-    let written = write(app, id, work, mode).await?;
+    let written = write(app, id, caller, (work, mode)).await?;
     let status = if written.effect == Effect::Created { StatusCode::CREATED } else { StatusCode::OK };
     if let Some(document) = dry {
         return Ok((StatusCode::OK, Json(render::dry_run(app, &written, &document))).into_response());
@@ -147,12 +154,12 @@ async fn delete_document(
     parameters.check(&["dryRun", "wait", "timeout"])?;
     let (mode, wait) = (mode(parameters)?, parameters.wait()?);
     let condition = write_condition(app, headers, id)?;
-    let written = write(app, id, Work::Delete { id: id.clone(), condition }, mode).await?;
+    let written = write(app, id, caller, (Work::Delete { id: id.clone(), condition }, mode)).await?;
     let Some(wait) = wait.filter(|_| mode == Mode::Commit) else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let deadline = Instant::now() + wait;
-    let programmed = app.hub.wait_programmed_names(&written.gone, written.revision, deadline).await;
+    let programmed = app.hub.wait_deleted(id, (&written.gone, written.revision), deadline).await;
     let body = json!({"status": {"programmed": render::programmed_json(&programmed)}});
     Ok((waited(StatusCode::OK, &programmed), Json(body)).into_response())
 }
@@ -211,8 +218,8 @@ pub(super) fn accepts(headers: &HeaderMap, ours: &[&str]) -> Result<(), Problem>
     if is_ours { Ok(()) } else { Err(problem()) }
 }
 
-async fn write(app: &App, id: &Id, work: Work, mode: Mode) -> Result<Written, Problem> {
-    let written = timeout(WRITE_TIMEOUT, app.writer.write(work, mode)).await;
+async fn write(app: &App, id: &Id, caller: &Caller, (work, mode): (Work, Mode)) -> Result<Written, Problem> {
+    let written = timeout(WRITE_TIMEOUT, app.writer.write(caller.name(), work, mode)).await;
     written
         .unwrap_or_else(|_| {
             app.metrics.refused(Limit::Queue);
@@ -241,15 +248,7 @@ fn refused(app: &App, id: &Id, refusal: Refusal) -> Problem {
             let detail = format!("there are {documents_max} documents already; delete some");
             Problem::new(StatusCode::INSUFFICIENT_STORAGE, "too-many-documents", detail)
         }
-        Refusal::Store(error) => {
-            // The path is for the log: whoever may write documents need not know how the machine is laid out.
-            let (status, why) = match *error {
-                StoreError::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "its disk is full"),
-                _ => (StatusCode::SERVICE_UNAVAILABLE, "the log says why"),
-            };
-            let detail = format!("the store takes no writes: {why}; nothing was changed");
-            Problem::new(status, "store", detail).retry_after_s(5)
-        }
+        Refusal::Store(error) => refused_by_store(&error),
         Refusal::Busy => Problem::busy("too many writes are waiting"),
         Refusal::Stopped => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -261,6 +260,21 @@ fn refused(app: &App, id: &Id, refusal: Refusal) -> Problem {
             Problem::new(StatusCode::GATEWAY_TIMEOUT, "outcome-unknown", detail)
         }
     }
+}
+
+/// The path is for the log: whoever may write documents need not know how the machine is laid out.
+fn refused_by_store(error: &StoreError) -> Problem {
+    let (cause, what_is) = match error {
+        StoreError::Unsure(cause) => {
+            (&**cause, "nothing was changed, but the write may be found done after a restart of the service")
+        }
+        cause => (cause, "nothing was changed"),
+    };
+    let (status, why) = match cause {
+        StoreError::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "its disk is full"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "the log says why"),
+    };
+    Problem::new(status, "store", format!("the store takes no writes: {why}; {what_is}")).retry_after_s(5)
 }
 
 fn failed_condition(id: &Id, current: Option<u64>) -> Problem {
@@ -278,12 +292,10 @@ fn failed_condition(id: &Id, current: Option<u64>) -> Problem {
     }
 }
 
-/// One line for every attempt to change something.
+/// One line for every attempt that was refused. The writer logs what it wrote, whoever waits for the answer.
 fn audit(method: &'static str, id: &Id, caller: &Caller, done: &Outcome) {
-    let status = match done {
-        Ok(response) => response.status(),
-        Err(problem) => problem.status(),
-    };
+    let Err(problem) = done else { return };
     let name = super::clipped(&id.name);
-    tracing::info!(by = caller.name(), method, kind = %id.kind, name, status = status.as_u16(), "Write");
+    let status = problem.status().as_u16();
+    tracing::info!(by = caller.name(), method, kind = %id.kind, name, status, "Write refused");
 }

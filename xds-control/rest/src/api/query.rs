@@ -95,7 +95,7 @@ impl Parameters {
     /// `wait=programmed` and `timeout`: how long to wait, if at all.
     pub(super) fn wait(&self) -> Result<Option<Duration>, Problem> {
         let timeout = self.get("timeout").map(|text| {
-            span(text).filter(|span| *span <= WAIT_MAX).ok_or_else(|| {
+            duration(text).filter(|timeout| *timeout <= WAIT_MAX).ok_or_else(|| {
                 let what = format!("{:?}", clipped(text));
                 Problem::parameter("timeout", what, "a number with ms, s or m, at most 60s")
             })
@@ -151,17 +151,20 @@ fn requirement(text: &str) -> Option<Requirement> {
     }
 }
 
-/// A number with a unit, as in `500ms`, `5s`, `1m`.
-fn span(text: &str) -> Option<Duration> {
+/// A number with its unit, as in `500ms`, `5s`, `1m`, `2h`. What documents say is in other units: their times are long.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits)?;
     let number: u64 = number.parse().ok()?;
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => Some(Duration::from_secs(number.checked_mul(60)?)),
-        _ => None,
-    }
+    let ms = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60 * 1000,
+        "h" => 60 * 60 * 1000,
+        _ => return None,
+    };
+    number.checked_mul(ms).map(Duration::from_millis)
 }
 
 /// `If-Match` and `If-None-Match` of a request (RFC 9110 section 13.1).
@@ -226,12 +229,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_have_units_and_nothing_else_is_one() {
-        assert_eq!(span("500ms"), Some(Duration::from_millis(500)));
-        assert_eq!(span("5s"), Some(Duration::from_secs(5)));
-        assert_eq!(span("1m"), Some(Duration::from_secs(60)));
-        for text in ["", "5", "s", "-5s", "5 s", "5h", "1.5s", "99999999999999999999s"] {
-            assert_eq!(span(text), None, "{text}");
+    fn durations_have_units_and_nothing_else_is_one() {
+        assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(duration("5s"), Some(Duration::from_secs(5)));
+        assert_eq!(duration("1m"), Some(Duration::from_secs(60)));
+        assert_eq!(duration("2h"), Some(Duration::from_secs(7200)));
+        for text in ["", "5", "s", "-5s", "5 s", "5d", "1.5s", "99999999999999999999s"] {
+            assert_eq!(duration(text), None, "{text}");
         }
     }
 

@@ -1,16 +1,19 @@
 //! The store on the disk, and how it comes back after a failed write.
 //!
 //! ```text
-//!          commit fails                      next commit: open, take back
-//! open ───────────────────▶ closed, `undo` ─────────────────────────────▶ open
+//!          commit fails                      at once, later, or with the next commit: open, take back
+//! open ───────────────────▶ closed, `undo` ─────────────────────────────────────────────────────────▶ open
 //!  ▲ │ commit succeeds          │ ▲
-//!  └─┘                          └─┘ opening fails
+//!  └─┘                          └─┘ opening or taking back fails
 //! ```
 //!
-//! A commit that failed may have reached the disk all the same. Nobody was told that it did, so what it may have
-//! changed is kept in `undo` and put back before the next one.
+//! A commit that failed may have reached the disk all the same. What it may have changed is kept in `undo` and put back
+//! as soon as the disk lets it. Until then a restart would find it written, and whoever asked for it is told so.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
@@ -47,7 +50,7 @@ pub(super) struct File {
     path: PathBuf,
     opener: Opener,
     identity: Identity,
-    /// None from a failed commit until the next one.
+    /// None from a failed commit until it is taken back.
     database: Option<Database>,
     manifest: Manifest,
     undo: Vec<Before>,
@@ -81,9 +84,7 @@ impl File {
     }
 
     pub(super) fn commit(&mut self, ops: &[Op<'_>], sequence: u64) -> Result<(), StoreError> {
-        if Identity::of(&self.path)? != self.identity {
-            return Err(StoreError::Replaced { path: self.path.display().to_string() });
-        }
+        self.check_identity()?;
         let database = self.reopened()?;
         let mut manifest = Manifest { sequence, ..self.manifest };
         let mut undo = Vec::with_capacity(ops.len());
@@ -99,9 +100,28 @@ impl File {
             Err(error) => {
                 self.undo = undo;
                 self.close(database);
-                Err(error)
+                Err(match self.take_back() {
+                    Ok(()) => error,
+                    Err(_) => StoreError::Unsure(Arc::new(error)),
+                })
             }
         }
+    }
+
+    /// Opens the database again if a commit failed, and frees it of what that may have left.
+    pub(super) fn take_back(&mut self) -> Result<(), StoreError> {
+        if self.database.is_none() {
+            self.check_identity()?;
+            self.database = Some(self.reopened()?);
+        }
+        Ok(())
+    }
+
+    fn check_identity(&self) -> Result<(), StoreError> {
+        if Identity::of(&self.path)? == self.identity {
+            return Ok(());
+        }
+        Err(StoreError::Replaced { path: self.path.display().to_string() })
     }
 
     /// The database, opened again and freed of what a failed commit may have left in it.

@@ -5,16 +5,24 @@ use std::{
     ops::Bound,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
+    time::Duration,
 };
 
+use prometheus_client::registry::Registry;
 use proptest::prelude::*;
 use redb::{BackendError, StorageBackend, backends::FileBackend};
 use serde_json::json;
+use spurline_core::document::{self, Kind};
+use spurline_hub::{Debounce, Hub};
 use tempfile::TempDir;
 
 use super::*;
+use crate::{
+    Writer,
+    writer::{Condition, Mode, Refusal, Work},
+};
 
 #[test]
 fn a_full_disk_changes_nothing_and_is_got_over() {
@@ -27,7 +35,7 @@ fn a_full_disk_changes_nothing_and_is_got_over() {
     for nth in 0..100 {
         disk.fail_after(nth);
         let Err(failed) = put(&mut store, "Sandbox/b", 100 + nth as u64) else { break };
-        assert!(matches!(failed, StoreError::Full { .. }), "{nth}: {failed}");
+        assert!(matches!(cause(&failed), StoreError::Full { .. }), "{nth}: {failed}");
         let failed = put(&mut store, "Sandbox/c", 100).unwrap_err();
         assert!(matches!(failed, StoreError::Full { .. }), "{nth}: still full: {failed}");
         disk.heal();
@@ -69,15 +77,74 @@ fn what_a_failed_commit_left_on_the_disk_is_taken_back() {
             Op::Delete { key: "Sandbox/b".into() },
             Op::Put { key: "Sandbox/c".into(), record: record(&document, 4) },
         ];
-        store.commit(&ops, 4).unwrap_err();
+        let failed = store.commit(&ops, 4).unwrap_err();
+        assert!(matches!(failed, StoreError::Unsure(_)), "{failed}");
         disk.heal();
-        put(&mut store, "Sandbox/d", 5).unwrap();
+        if flushes == 0 {
+            put(&mut store, "Sandbox/d", 5).unwrap();
+        } else {
+            store.take_back().unwrap();
+        }
         drop(store);
         let mut store = Store::open(&path).unwrap();
         let versions: Vec<(String, u64)> =
             records(&mut store).into_iter().map(|(key, record)| (key, record.version)).collect();
         let wanted = [("Sandbox/a", 1), ("Sandbox/b", 2), ("Sandbox/d", 5)];
-        assert_eq!(versions, wanted.map(|(key, version)| (key.to_owned(), version)), "flush {flushes}");
+        let wanted = wanted.iter().take(if flushes == 0 { 3 } else { 2 });
+        let wanted: Vec<_> = wanted.map(|(key, version)| ((*key).to_owned(), *version)).collect();
+        assert_eq!(versions, wanted, "flush {flushes}");
+    }
+}
+
+#[test]
+fn a_flush_that_fails_once_is_taken_back_before_the_answer() {
+    for flushes in 0..2 {
+        let disk = Disk::default();
+        let (_folder, path) = folder();
+        let mut store = Store::open_with(&path, disk.opener()).unwrap();
+        put(&mut store, "Sandbox/a", 1).unwrap();
+        disk.fail_flushes(flushes);
+        disk.heal_after_a_failure();
+        let failed = put(&mut store, "Sandbox/b", 2).unwrap_err();
+        assert!(matches!(failed, StoreError::Full { .. }), "{failed}");
+        drop(store);
+        let mut store = Store::open(&path).unwrap();
+        assert_eq!(records(&mut store).len(), 1, "flush {flushes}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_was_refused_does_not_come_true_with_a_restart() {
+    for (flushes, waits) in [(0, false), (1, false), (0, true), (1, true)] {
+        let disk = Disk::default();
+        let (_folder, path) = folder();
+        let (hub, _publisher) = Hub::new(Debounce::default());
+        let store = Store::open_with(&path, disk.opener()).unwrap();
+        let writer = Writer::start(store, &hub, Arc::new(|| 1), &mut Registry::default()).unwrap();
+        disk.fail_flushes(flushes);
+        let document =
+            document::read(&json!({"metadata": {"name": "a"}, "spec": {"forks": []}}), Some(Kind::Sandbox));
+        let work = Work::Put { document: Box::new(document.unwrap()), condition: Condition::default() };
+        let refused = writer.handle().write("test", work, Mode::Commit).await.unwrap_err();
+        assert!(
+            matches!(&refused, Refusal::Store(error) if matches!(**error, StoreError::Unsure(_))),
+            "{refused:?}"
+        );
+        disk.heal();
+        let before = fs::read(&path).unwrap();
+        if waits {
+            // Without another write, and without an end that could be waited for.
+            for _ in 0..500 {
+                if fs::read(&path).unwrap() != before {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert_ne!(fs::read(&path).unwrap(), before, "never opened again");
+        }
+        drop(writer);
+        let mut store = Store::open(&path).unwrap();
+        assert_eq!(records(&mut store).len(), 0, "flush {flushes}");
     }
 }
 
@@ -265,7 +332,7 @@ proptest! {
         let (_folder, path) = folder();
         let mut model: BTreeMap<String, (u64, Value)> = BTreeMap::new();
         let mut store = Store::open_with(&path, disk.opener()).unwrap();
-        let mut sequence = 0;
+        let (mut sequence, mut committed) = (0, 0);
         for step in steps {
             match step {
                 Step::Commit(writes, fails_after) => {
@@ -290,7 +357,7 @@ proptest! {
                         None => disk.heal(),
                     }
                     if store.commit(&ops, sequence).is_ok() {
-                        model = next;
+                        (model, committed) = (next, sequence);
                     } else {
                         prop_assert!(fails_after.is_some());
                     }
@@ -298,10 +365,10 @@ proptest! {
                 }
                 Step::Reopen => {
                     // A failed commit that reached the disk is only taken back by the process that knows of it.
-                    store.commit(&[], sequence).unwrap();
+                    store.take_back().unwrap();
                     drop(store);
                     store = Store::open_with(&path, disk.opener()).unwrap();
-                    prop_assert_eq!(store.sequence(), sequence);
+                    prop_assert_eq!(store.sequence(), committed);
                     let found: BTreeMap<String, (u64, Value)> =
                         records(&mut store).into_iter().map(|(key, r)| (key, (r.version, r.document))).collect();
                     prop_assert_eq!(&found, &model);
@@ -334,11 +401,16 @@ struct Faults {
     /// Writes that still succeed; negative: all.
     writes_left: AtomicI64,
     flushes_left: AtomicI64,
+    heals: AtomicBool,
 }
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { writes_left: AtomicI64::new(-1), flushes_left: AtomicI64::new(-1) }
+        Self {
+            writes_left: AtomicI64::new(-1),
+            flushes_left: AtomicI64::new(-1),
+            heals: AtomicBool::new(false),
+        }
     }
 }
 
@@ -372,9 +444,18 @@ impl Disk {
         self.flushes_left.store(-1, Ordering::Relaxed);
     }
 
-    fn spend(left: &AtomicI64) -> io::Result<()> {
+    fn heal_after_a_failure(&self) {
+        self.heals.store(true, Ordering::Relaxed);
+    }
+
+    fn spend(&self, left: &AtomicI64) -> io::Result<()> {
         match left.load(Ordering::Relaxed) {
-            0 => Err(ErrorKind::StorageFull.into()),
+            0 => {
+                if self.heals.load(Ordering::Relaxed) {
+                    self.heal();
+                }
+                Err(ErrorKind::StorageFull.into())
+            }
             some if some > 0 => {
                 left.fetch_sub(1, Ordering::Relaxed);
                 Ok(())
@@ -401,12 +482,12 @@ impl StorageBackend for FaultyBackend {
         self.inner.set_len(len)
     }
     fn sync_data(&self) -> io::Result<()> {
-        Disk::spend(&self.disk.writes_left)?;
-        Disk::spend(&self.disk.flushes_left)?;
+        self.disk.spend(&self.disk.writes_left)?;
+        self.disk.spend(&self.disk.flushes_left)?;
         self.inner.sync_data()
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        Disk::spend(&self.disk.writes_left)?;
+        self.disk.spend(&self.disk.writes_left)?;
         self.inner.write(offset, data)
     }
     fn close(&self) -> io::Result<()> {
@@ -423,6 +504,13 @@ impl StorageBackend for FaultyBackend {
     }
     fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
         self.inner.query_lock_range(start, end)
+    }
+}
+
+fn cause(error: &StoreError) -> &StoreError {
+    match error {
+        StoreError::Unsure(cause) => cause,
+        error => error,
     }
 }
 

@@ -10,7 +10,7 @@ use spurline_core::{
 };
 use spurline_hub::Hub;
 
-use super::{Condition, Effect, Index, Meta, Refusal, Reply, Work, Written};
+use super::{Asked, Condition, Effect, Index, Meta, Refusal, Work, Written};
 use crate::{
     feed::{Event, Happened},
     store::{Op, StoredRecord},
@@ -37,7 +37,8 @@ pub(super) struct Entry {
     pub(super) written: Written,
     /// The document for the model, unless it stays as it is there.
     put: Option<Box<Document>>,
-    pub(super) reply: Option<Reply>,
+    /// None: its time to live was over.
+    pub(super) asked: Option<Asked>,
 }
 
 /// A request that may be carried out.
@@ -173,11 +174,11 @@ impl Batch {
     }
 
     /// `sequence` is the newest number, its own if it gets one.
-    pub(super) fn push(&mut self, judged: Judged, sequence: u64, reply: Option<Reply>) {
+    pub(super) fn push(&mut self, judged: Judged, sequence: u64, asked: Option<Asked>) {
         let Judged { id, written, put, is_change: _ } = judged;
         self.created += usize::from(written.effect == Effect::Created);
         self.touched.insert(id.clone());
-        self.entries.push(Entry { id, sequence, written, put, reply });
+        self.entries.push(Entry { id, sequence, written, put, asked });
     }
 
     pub(super) fn ops(&self) -> Vec<Op<'_>> {

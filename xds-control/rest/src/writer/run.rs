@@ -16,7 +16,7 @@ use spurline_core::{
 use spurline_hub::Hub;
 
 use super::{
-    Clock, Effect, Index, Message, Meta, Mode, Refusal, Reply, Request, Written,
+    Asked, Clock, Effect, Index, Message, Meta, Mode, Refusal, Request, Written,
     batch::{self, Batch, Judge, Judged},
     files::Files,
     index::{Entries, Health},
@@ -37,6 +37,8 @@ const TICK: Duration = Duration::from_millis(250);
 const SWEEP_MAX: usize = 256;
 /// After a failed commit the store is left alone for this long; requests are refused with the same error meanwhile.
 const RETRY_MS: u64 = 250;
+/// How often the store is opened again to take back what a failed commit may have left. It reads the whole file.
+const TAKE_BACK_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct Task {
     hub: Hub,
@@ -55,6 +57,7 @@ pub(super) struct Task {
 struct Failed {
     error: Arc<StoreError>,
     at_unix_ms: u64,
+    take_back_at: Instant,
 }
 
 // === impl Task ===
@@ -104,14 +107,22 @@ impl Task {
     }
 
     pub(super) fn run(mut self, mut store: Store, waiting: &Receiver<Message>) {
+        self.serve(&mut store, waiting);
+        if let Err(error) = store.take_back() {
+            tracing::error!(%error, "What was refused may be found written at the next start");
+        }
+    }
+
+    fn serve(&mut self, store: &mut Store, waiting: &Receiver<Message>) {
         loop {
             let first = match waiting.recv_timeout(TICK) {
                 Ok(Message::Request(first)) => Some(first),
                 Err(RecvTimeoutError::Timeout) => None,
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             };
-            let is_stopped = first.is_some_and(|first| self.work(&mut store, waiting, first));
-            self.sweep(&mut store);
+            let is_stopped = first.is_some_and(|first| self.work(store, waiting, first));
+            self.take_back(store);
+            self.sweep(store);
             self.watch_files();
             if is_stopped {
                 return;
@@ -145,7 +156,8 @@ impl Task {
 
     /// Judges one request: into the batch with it, or answered at once.
     fn take(&mut self, batch: &mut Batch, request: Request) {
-        let Request { work, mode, reply } = request;
+        let Request { work, mode, asked } = request;
+        let id = work.id();
         let now_unix_ms = (self.clock)();
         let judge = Judge {
             hub: &self.hub,
@@ -158,24 +170,27 @@ impl Task {
             Ok(judged) if mode == Mode::Commit && judged.is_change => match self.still_failed(now_unix_ms) {
                 Some(error) => Err(Refusal::Store(error)),
                 None => {
-                    self.push(batch, judged, Some(reply));
+                    self.push(batch, judged, Some(asked));
                     return;
                 }
             },
             Ok(judged) => {
                 let mut written = judged.into_written();
                 written.revision = self.hub.catalog(Catalog::revision);
+                if mode == Mode::Commit {
+                    audit(&asked, &id, written.effect);
+                }
                 Ok(written)
             }
             Err(refusal) => Err(refusal),
         };
         // Who asked may be gone.
-        let _ = reply.send(answer);
+        let _ = asked.reply.send(answer);
     }
 
-    fn push(&mut self, batch: &mut Batch, judged: Judged, reply: Option<Reply>) {
+    fn push(&mut self, batch: &mut Batch, judged: Judged, asked: Option<Asked>) {
         self.sequence += u64::from(judged.is_numbered());
-        batch.push(judged, self.sequence, reply);
+        batch.push(judged, self.sequence, asked);
     }
 
     /// Makes a batch durable, then applies it, then answers.
@@ -211,22 +226,45 @@ impl Task {
         self.feed.extend(batch.events());
         self.count();
         for entry in batch.into_entries() {
-            if let Some(reply) = entry.reply {
-                let _ = reply.send(Ok(Written { revision, ..entry.written }));
+            if let Some(asked) = entry.asked {
+                audit(&asked, &entry.id, entry.written.effect);
+                let _ = asked.reply.send(Ok(Written { revision, ..entry.written }));
             }
         }
     }
 
     fn fail(&mut self, batch: Batch, error: StoreError) {
-        let error = Arc::new(error);
         self.metrics.failed();
         if self.failed.is_none() {
             tracing::error!(%error, "Store takes no writes");
         }
         self.health.set_failure(Some(error.to_string()));
-        self.failed = Some(Failed { error: Arc::clone(&error), at_unix_ms: (self.clock)() });
-        for reply in batch.into_entries().into_iter().filter_map(|entry| entry.reply) {
+        let error = Arc::new(error);
+        for entry in batch.into_entries() {
+            let Some(Asked { by, method, reply }) = entry.asked else { continue };
+            if matches!(*error, StoreError::Unsure(_)) {
+                let Id { kind, name } = &entry.id;
+                tracing::warn!(%by, method, %kind, %name, "Write refused that may be found written at the next start");
+            }
             let _ = reply.send(Err(Refusal::Store(Arc::clone(&error))));
+        }
+        // Whoever comes next is not even tried.
+        let error = match &*error {
+            StoreError::Unsure(cause) => Arc::clone(cause),
+            _ => error,
+        };
+        let take_back_at = Instant::now() + TAKE_BACK_INTERVAL;
+        self.failed = Some(Failed { error, at_unix_ms: (self.clock)(), take_back_at });
+    }
+
+    /// What a failed commit may have left on the disk does not wait for the next commit, which may never come.
+    fn take_back(&mut self, store: &mut Store) {
+        if let Some(failed) = &mut self.failed
+            && failed.take_back_at <= Instant::now()
+        {
+            // Whether the store takes writes again only a write can tell.
+            let _ = store.take_back();
+            failed.take_back_at = Instant::now() + TAKE_BACK_INTERVAL;
         }
     }
 
@@ -291,6 +329,18 @@ impl Task {
     fn count(&self) {
         self.metrics.documents(self.index.read(Entries::len));
     }
+}
+
+/// One line for every write that was carried out.
+fn audit(asked: &Asked, id: &Id, effect: Effect) {
+    let Asked { by, method, reply: _ } = asked;
+    let effect = match effect {
+        Effect::Created => "created",
+        Effect::Replaced => "replaced",
+        Effect::Unchanged => "unchanged",
+        Effect::Deleted => "deleted",
+    };
+    tracing::info!(%by, method, kind = %id.kind, name = %id.name, effect, "Written");
 }
 
 /// Reads a stored record.

@@ -39,12 +39,12 @@ impl Run {
     async fn put_json(&self, json: &Value) -> Result<Written, Refusal> {
         let document = Box::new(document::read(json, Some(Kind::Sandbox)).unwrap());
         let condition = Condition::default();
-        self.writer.handle().write(Work::Put { document, condition }, Mode::Commit).await
+        self.writer.handle().write("test", Work::Put { document, condition }, Mode::Commit).await
     }
 
     async fn delete(&self, name: &str) -> Result<Written, Refusal> {
         let work = Work::Delete { id: Id::new(Kind::Sandbox, name), condition: Condition::default() };
-        self.writer.handle().write(work, Mode::Commit).await
+        self.writer.handle().write("test", work, Mode::Commit).await
     }
 
     fn names(&self) -> Vec<String> {
@@ -139,7 +139,7 @@ async fn a_clock_that_is_set_back_ends_nothing_and_one_that_is_set_on_ends_what_
     tokio::time::sleep(std::time::Duration::from_millis(600)).await;
     assert_eq!(run.names(), ["after", "idle"]);
     let work = Work::Heartbeat { id: Id::new(Kind::Sandbox, "idle") };
-    let beaten = run.writer.handle().write(work, Mode::Commit).await.unwrap();
+    let beaten = run.writer.handle().write("test", work, Mode::Commit).await.unwrap();
     assert!(beaten.meta.ends_unix_ms().unwrap() >= START_MS - 22 * HOUR_MS);
     run.clock.store(START_MS + HOUR_MS, Ordering::Relaxed);
     run.until_empty().await;
@@ -194,7 +194,7 @@ async fn after_the_end_writes_are_refused() {
     let handle = run.writer.handle().clone();
     drop(run);
     let work = Work::Heartbeat { id: Id::new(Kind::Sandbox, "a") };
-    assert!(matches!(handle.write(work, Mode::Commit).await, Err(Refusal::Stopped)));
+    assert!(matches!(handle.write("test", work, Mode::Commit).await, Err(Refusal::Stopped)));
 }
 
 #[tokio::test]
@@ -204,7 +204,7 @@ async fn the_end_counts_behind_requests_that_wait() {
     let handle = run.writer.handle().clone();
     let waiting = tokio::spawn(async move {
         let work = || Work::Heartbeat { id: Id::new(Kind::Sandbox, "a") };
-        futures_util::future::join_all((0..100).map(|_| handle.write(work(), Mode::Commit))).await
+        futures_util::future::join_all((0..100).map(|_| handle.write("test", work(), Mode::Commit))).await
     });
     // Lets them queue.
     tokio::task::yield_now().await;
@@ -230,4 +230,69 @@ fn conditions_hold_as_rfc_9110_says() {
     ] {
         assert_eq!(condition.holds_for(current), holds, "{condition:?} {current:?}");
     }
+}
+
+#[tokio::test]
+async fn what_is_written_is_logged_though_nobody_waits_for_the_answer() {
+    let log = log();
+    let folder = tempfile::tempdir().unwrap();
+    let run = Run::start(&folder.path().join("store.redb"), START_MS);
+    let json = json!({"metadata": {"name": "logged"}, "spec": {"ttl": {"idle": "1h"}, "forks": []}});
+    let document = || Box::new(document::read(&json, Some(Kind::Sandbox)).unwrap());
+    let id = || Id::new(Kind::Sandbox, "logged");
+    let condition = Condition::default;
+    for (mode, work) in [
+        (Mode::DryRun, Work::Put { document: document(), condition: condition() }),
+        (Mode::Commit, Work::Put { document: document(), condition: condition() }),
+        (Mode::Commit, Work::Heartbeat { id: id() }),
+        (Mode::Commit, Work::Delete { id: id(), condition: condition() }),
+    ] {
+        // Asks, and goes away.
+        let answer = run.writer.handle().write("ci", work, mode);
+        let _ = tokio::time::timeout(std::time::Duration::ZERO, answer).await;
+    }
+    drop(run);
+    let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("name=logged")).collect();
+    let wanted = [("PUT", "created"), ("heartbeat", "unchanged"), ("DELETE", "deleted")];
+    assert_eq!(lines.len(), wanted.len(), "{log}");
+    for (line, (method, effect)) in lines.iter().zip(wanted) {
+        for part in ["Written by=ci", method, "kind=Sandbox", effect] {
+            assert!(line.contains(part), "{line}");
+        }
+    }
+}
+
+/// What this process logs from now on.
+fn log() -> Arc<std::sync::Mutex<Vec<u8>>> {
+    struct Sink(Arc<std::sync::Mutex<Vec<u8>>>);
+    impl std::io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Arc::<std::sync::Mutex<Vec<u8>>>::default();
+    let sink = Arc::clone(&log);
+    tracing_subscriber::fmt().with_ansi(false).with_writer(move || Sink(Arc::clone(&sink))).init();
+    log
+}
+
+#[tokio::test]
+async fn a_panic_of_the_thread_is_its_end() {
+    let (hub, _publisher) = Hub::new(Debounce::default());
+    let turns = AtomicU64::new(0);
+    let clock: Clock = Arc::new(move || {
+        // It starts, and falls over at a look at the time later.
+        assert!(turns.fetch_add(1, Ordering::Relaxed) < 5, "meant to happen");
+        START_MS
+    });
+    let writer = Writer::start(Store::in_memory(), &hub, clock, &mut Registry::default()).unwrap();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(30), writer.ended());
+    ended.await.expect("the end is noticed");
+    let work = Work::Heartbeat { id: Id::new(Kind::Sandbox, "a") };
+    assert!(matches!(writer.handle().write("test", work, Mode::Commit).await, Err(Refusal::Stopped)));
 }
