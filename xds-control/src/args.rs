@@ -119,8 +119,8 @@ const SERVE_HELP: &str = concat!(
     "authentication: for gRPC TLS with a client CA, for REST that or TLS with tokens. Times are a number with ms, s, ",
     "m or h.\n\n",
     "SIGTERM and SIGINT drain, a second one ends at once. SIGHUP reads the directory again; certificates are ",
-    "followed by themselves. Exit codes: 0 after a drain, 1 when it could not start or was not let drain, 64 for ",
-    "wrong settings.",
+    "followed by themselves. Exit codes: 0 after a drain, 1 when it could not start, a part of it failed, or it was not ",
+    "let drain, 64 for wrong settings.",
 );
 
 const EXAMPLES: &str = "Examples:

@@ -16,9 +16,10 @@ use std::{
 use clap::ArgMatches;
 use serde_json::Value;
 use spurline_core::document::{Id, Kind};
+use spurline_rest::duration;
 
 use self::{api::Api, files::Named};
-use crate::{outcome::Failure, settings::duration};
+use crate::outcome::Failure;
 
 /// How long one request waits for proxies before the progress is shown.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
@@ -98,11 +99,8 @@ fn delete(api: &Api, kind: Kind, matches: &ArgMatches) -> Result<(), Failure> {
     }
     let deadline = deadline(matches)?;
     each(&ids, |id| {
-        let query = match matches.get_flag("wait") {
-            true => format!("?wait=programmed&timeout={}ms", left(deadline).min(WAIT_MAX).as_millis()),
-            false => String::new(),
-        };
-        let answer = api.delete(id, &query)?;
+        let wait = matches.get_flag("wait").then(|| left(deadline).min(WAIT_MAX));
+        let answer = api.delete(id, wait)?;
         if answer.status == 404 && matches.get_flag("ignore-not-found") {
             say(format_args!("{} not found", name(id)));
             return Ok(());

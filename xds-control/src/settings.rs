@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgMatches, parser::ValueSource};
 use spurline_hub::Debounce;
-use spurline_rest::Preconditions;
+use spurline_rest::{Preconditions, duration};
 use spurline_serve::{Listen, TlsFiles, Tokens, must_authenticate};
 
 use crate::{args, outcome::Failure};
@@ -220,21 +220,6 @@ const PRECONDITIONS: [(&str, Preconditions); 2] =
     [("optional", Preconditions::Optional), ("required", Preconditions::Required)];
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-
-/// A number with its unit.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at_checked(digits)?;
-    let number: u64 = number.parse().ok()?;
-    let ms = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60 * 1000,
-        "h" => 60 * 60 * 1000,
-        _ => return None,
-    };
-    number.checked_mul(ms).map(Duration::from_millis)
-}
 
 #[cfg(test)]
 mod tests;

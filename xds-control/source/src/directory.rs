@@ -31,6 +31,9 @@ use crate::{
 /// What the hub knows this source as.
 pub const SOURCE: &str = "directory";
 
+/// Documents of the first set that are applied at a time.
+const LOAD_AT_A_TIME: usize = 256;
+
 /// A thread that follows a directory. Dropping it stops the thread; what was applied stays.
 #[derive(Debug)]
 pub struct Directory {
@@ -257,8 +260,12 @@ impl Follower {
             (before.get(&id) != after.get(&id)).then(|| put(document))
         }));
         let changes = edits.len();
-        if changes > 0 {
-            self.hub.apply(edits);
+        match known {
+            // As one: nobody sees half of a change.
+            Some(_) if changes > 0 => _ = self.hub.apply(edits),
+            Some(_) => {}
+            // Proxies are answered when all of it is there, and everybody else need not be held up until then.
+            None => self.load(edits),
         }
         self.counters.applied.fetch_add(1, Relaxed);
         self.counters.files.store(set.files().len() as u64, Relaxed);
@@ -271,6 +278,17 @@ impl Follower {
         self.rejected = None;
         self.trouble = None;
         self.hub.set_source_ready(SOURCE);
+    }
+
+    fn load(&self, edits: Vec<Edit>) {
+        let mut edits = edits.into_iter();
+        loop {
+            let some: Vec<Edit> = edits.by_ref().take(LOAD_AT_A_TIME).collect();
+            if some.is_empty() {
+                return;
+            }
+            self.hub.apply(some);
+        }
     }
 
     /// Logs each trouble once: a missing directory may stay missing for days.

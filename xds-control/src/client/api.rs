@@ -6,7 +6,7 @@ use clap::ArgMatches;
 use serde_json::Value;
 use spurline_core::document::{Id, Kind};
 use ureq::{
-    Agent, Body,
+    Agent, Body, RequestBuilder,
     http::{Response, header::ETAG},
     tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem},
     unversioned::resolver::DefaultResolver,
@@ -15,8 +15,8 @@ use ureq::{
 use super::{files::Named, name, unix::UnixConnector};
 use crate::outcome::Failure;
 
-/// For connecting, and for the answer beyond what the service was asked to wait.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// For the whole of a request, beyond what the service was asked to wait. The service gives its disk 30 s.
+const TIMEOUT: Duration = Duration::from_secs(40);
 /// The longest answer that is read: a page of a list.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -48,10 +48,13 @@ impl Api {
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_connect(Some(TIMEOUT))
+            .timeout_global(Some(TIMEOUT))
+            // A token is for the service only, and most of them are on this machine.
+            .proxy(None)
             .user_agent(concat!("spurline-control/", env!("CARGO_PKG_VERSION")));
         let (agent, base) = if let Some(path) = server.strip_prefix("unix:") {
             let connector = UnixConnector::new(path.into());
-            let agent = Agent::with_parts(config.proxy(None).build(), connector, DefaultResolver::default());
+            let agent = Agent::with_parts(config.build(), connector, DefaultResolver::default());
             (agent, "http://localhost".to_owned())
         } else if server.starts_with("https://") {
             let tls = tls_config(text("ca-file"), (text("cert-file"), text("key-file")))?;
@@ -72,7 +75,8 @@ impl Api {
 
     /// Waits on the service's side, at most for as long as it allows.
     pub(super) fn wait(&self, id: &Id, timeout: Duration) -> Result<Answer, Failure> {
-        self.ask(&format!("{}?wait=programmed&timeout={}ms", path(id), timeout.as_millis()))
+        let request = self.agent.get(format!("{}{}{}", self.base, path(id), query_of(timeout)));
+        self.answer(self.waiting(request, timeout).call())
     }
 
     /// A page of a list; `query` begins with a question mark.
@@ -81,35 +85,37 @@ impl Api {
     }
 
     pub(super) fn put(&self, id: &Id, document: &Value, query: &str) -> Result<Answer, Failure> {
-        let mut request = self.agent.put(format!("{}{}{query}", self.base, path(id)));
-        if let Some(token) = &self.token {
-            request = request.header("authorization", token);
-        }
-        self.answer(request.send_json(document))
+        let request = self.agent.put(format!("{}{}{query}", self.base, path(id)));
+        self.answer(self.signed(request).send_json(document))
     }
 
-    pub(super) fn delete(&self, id: &Id, query: &str) -> Result<Answer, Failure> {
-        let mut request = self.agent.delete(format!("{}{}{query}", self.base, path(id)));
-        if let Some(token) = &self.token {
-            request = request.header("authorization", token);
-        }
-        self.answer(request.call())
+    /// Waits likewise until every proxy has forgotten it, if told to.
+    pub(super) fn delete(&self, id: &Id, wait: Option<Duration>) -> Result<Answer, Failure> {
+        let query = wait.map(query_of).unwrap_or_default();
+        let request = self.agent.delete(format!("{}{}{query}", self.base, path(id)));
+        self.answer(self.waiting(request, wait.unwrap_or_default()).call())
     }
 
     pub(super) fn heartbeat(&self, id: &Id) -> Result<Answer, Failure> {
-        let mut request = self.agent.post(format!("{}{}/heartbeat", self.base, path(id)));
-        if let Some(token) = &self.token {
-            request = request.header("authorization", token);
-        }
-        self.answer(request.send_empty())
+        let request = self.agent.post(format!("{}{}/heartbeat", self.base, path(id)));
+        self.answer(self.signed(request).send_empty())
     }
 
     fn ask(&self, target: &str) -> Result<Answer, Failure> {
-        let mut request = self.agent.get(format!("{}{target}", self.base));
-        if let Some(token) = &self.token {
-            request = request.header("authorization", token);
+        let request = self.agent.get(format!("{}{target}", self.base));
+        self.answer(self.signed(request).call())
+    }
+
+    fn signed<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("authorization", token),
+            None => request,
         }
-        self.answer(request.call())
+    }
+
+    /// A request that the service was asked to answer after `wait` at the latest.
+    fn waiting<B>(&self, request: RequestBuilder<B>, wait: Duration) -> RequestBuilder<B> {
+        self.signed(request).config().timeout_global(Some(wait + TIMEOUT)).build()
     }
 
     fn answer(&self, called: Result<Response<Body>, ureq::Error>) -> Result<Answer, Failure> {
@@ -128,6 +134,10 @@ impl Api {
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
         Ok(Answer { status: response.status().as_u16(), body, etag })
     }
+}
+
+fn query_of(wait: Duration) -> String {
+    format!("?wait=programmed&timeout={}ms", wait.as_millis())
 }
 
 fn collection(kind: Kind) -> &'static str {

@@ -60,12 +60,14 @@ async fn ready(State(admin): State<Admin>) -> Response {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    let Some(registry) = admin.registry.get() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "still starting\n").into_response();
-    };
-    let mut text = String::new();
-    match encode(&mut text, registry) {
-        Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    // It waits for the locks of the hub, which is no reason to seem dead meanwhile.
+    let written = tokio::task::spawn_blocking(move || {
+        let mut text = String::new();
+        admin.registry.get().map(|registry| encode(&mut text, registry).map(|()| text))
+    });
+    match written.await {
+        Ok(Some(Ok(text))) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Ok(None) => (StatusCode::SERVICE_UNAVAILABLE, "still starting\n").into_response(),
+        Ok(Some(Err(_))) | Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

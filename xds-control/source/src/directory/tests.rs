@@ -255,3 +255,20 @@ fn the_thread_follows_reloads_and_stops() {
     directory.reload();
     until(&|| directory.counters().applied() > before);
 }
+
+#[test]
+fn the_first_set_is_applied_in_parts_and_a_later_change_as_one() {
+    let scene = Scene::new();
+    let text = |count: usize| {
+        let one = |number| format!("kind: Sandbox\nmetadata: {{ name: s{number} }}\nspec: {{ forks: [] }}\n");
+        (0..count).map(one).collect::<Vec<_>>().join("---\n")
+    };
+    scene.write("a.yaml", &text(600));
+    let applied = scene.hub.model_changes();
+    let mut follower = scene.follower();
+    assert_eq!(follower.read_now(), Step::Applied);
+    assert_eq!((*applied.borrow(), scene.names().len()), (3, 600));
+    fs::remove_file(scene.path().join("a.yaml")).unwrap();
+    assert_eq!(follower.read_now(), Step::Applied);
+    assert_eq!((*applied.borrow(), scene.names().len()), (4, 0));
+}
