@@ -2,6 +2,8 @@
 # Installs what the suites need and is missing: Debian packages, libraries of npm, PyPI and Go below target/tools. Starts nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+leftovers=()
+trap 'rm -rf "${leftovers[@]}"' EXIT
 
 # command → Debian package
 needs=(nginx:nginx haproxy:haproxy wrk:wrk curl:curl redis-server:redis-server redis-cli:redis-tools
@@ -23,7 +25,7 @@ if ((${#missing[@]})); then
   if [[ ! -e $policy ]]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod +x "$policy"
-    trap 'rm -f "$policy"' EXIT
+    leftovers+=("$policy")
   fi
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
@@ -44,3 +46,19 @@ fi
 mkdir -p target/tools/bin
 go -C tests/backends/routes-client build -o "$PWD/target/tools/bin/routes-client" . ||
   { echo "tests/setup.sh: go cannot build tests/backends/routes-client; check the network, GOPROXY, and that go is 1.23 or newer" >&2; exit 1; }
+
+# A proxy of an earlier version, for what holds between versions. The first that follows a control service as it is today.
+earlier=b04b6f13d40404b0ac7fb56e2d816b1795a6cd5c
+if [[ ${SPURLINE_SKIP_EARLIER_PROXY:-} != 1 && ! -x target/tools/earlier/$earlier/spurline-proxy ]]; then
+  git cat-file -e "$earlier^{commit}" 2>/dev/null ||
+    { echo "tests/setup.sh: no commit $earlier here to build an earlier proxy from: clone with the history, or skip with SPURLINE_SKIP_EARLIER_PROXY=1" >&2; exit 1; }
+  echo "tests/setup.sh: building the proxy of $earlier into target/tools, once; it takes a minute or two"
+  mkdir -p "target/tools/earlier/$earlier"
+  source=$(mktemp -d)
+  leftovers+=("$source")
+  git archive "$earlier" | tar -x -C "$source"
+  CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_PROFILE_DEV_DEBUG=0 \
+    "${CARGO:-cargo}" build --quiet --locked --manifest-path "$source/Cargo.toml" --target-dir "$source/target" -p spurline-proxy
+  cp "$source/target/debug/spurline-proxy" "target/tools/earlier/$earlier/"
+  ln -sfn "$earlier/spurline-proxy" target/tools/earlier/spurline-proxy
+fi

@@ -17,7 +17,7 @@ use spurline_tests::xds::{
     Ads, Any, Connection, Honest, KEY_OWNER, OVERRIDE, Request, Resource, Response, Status, World, over_ride,
     routing,
 };
-use spurline_tests::{DEADLINE, Document, Recorder, TestControl, TestProxy, eventually};
+use spurline_tests::{DEADLINE, Document, Recorder, TestControl, TestProxy, eventually, tool};
 
 const CART: &str = "shop/Deployment/cart";
 
@@ -224,23 +224,26 @@ fn what_a_proxy_did_not_understand_is_in_its_snapshot_for_the_version_that_will(
     assert_eq!(by(&second, "k"), "fork");
 }
 
-/// An older binary, when one is given.
-fn old_proxy() -> Option<PathBuf> {
-    let path = std::env::var_os("SPURLINE_PROXY_OLD").map(PathBuf::from);
-    if path.is_none() {
-        println!("SPURLINE_PROXY_OLD names no other version: both proxies are of this one");
+/// An earlier binary: `SPURLINE_PROXY_EARLIER`, or what `tests/setup.sh` has built. `None` only when
+/// `SPURLINE_SKIP_EARLIER_PROXY=1` says so.
+fn earlier_proxy() -> Option<PathBuf> {
+    if std::env::var("SPURLINE_SKIP_EARLIER_PROXY").is_ok_and(|value| value == "1") {
+        println!("SKIPPED two proxies of different versions: SPURLINE_SKIP_EARLIER_PROXY=1");
+        return None;
     }
-    path
+    let given = std::env::var_os("SPURLINE_PROXY_EARLIER").map(PathBuf::from);
+    Some(given.unwrap_or_else(|| tool("earlier/spurline-proxy")))
 }
 
 #[test]
 fn two_proxies_of_different_versions_end_up_with_the_same_table() {
+    let Some(earlier) = earlier_proxy() else { return };
     let [baseline, fork] = ["baseline", "fork"].map(Recorder::start);
     let control = TestControl::start();
     let rest = control.rest();
     let builder = || TestProxy::sidecar(CART, baseline.address()).flag("--control", &control.url());
     let new = builder().start();
-    let old = old_proxy().map_or_else(builder, |path| builder().program(path)).start();
+    let old = builder().program(earlier).start();
     for number in 0..20 {
         let document = Document::sandbox(&format!("s{number}")).key(&format!("s{number}")).fork(
             CART,
