@@ -30,7 +30,8 @@ use crate::{
     AppError,
     admin::{Admin, AdminState},
     build::{self, Shared, WorkerHandle},
-    certificates, control,
+    certificates::{self, Certificates},
+    control,
     readiness::Readiness,
     routes,
     worker::Arrival,
@@ -71,8 +72,7 @@ pub struct App {
 /// # Errors
 /// The first thing that would keep the proxy from starting, or from serving what it should.
 pub fn check(config: &Config) -> Result<(), AppError> {
-    let tls = certificates::server(config)?;
-    build::bindings(config, tls.as_ref())?;
+    build::bindings(config, &Certificates::load(config)?)?;
     build::verifier(config)?;
     if let Some(path) = &config.routes {
         routes::read(path, 1)?;
@@ -92,8 +92,8 @@ impl App {
         let registry = Arc::new(registry);
         let readiness = Readiness::default();
         let starting = readiness.guard("listeners");
-        let tls = certificates::server(config)?;
-        let bindings = build::bindings(config, tls.as_ref())?;
+        let certificates = Certificates::load(config)?;
+        let bindings = build::bindings(config, &certificates)?;
         let listeners = build::listen(&bindings, config.limits.listen_backlog)?;
         let table = Arc::new(ArcSwap::from_pointee(RouteTable::empty()));
         let follow = |path: &PathBuf| {
@@ -103,8 +103,7 @@ impl App {
         let routes = config.routes.as_ref().map(follow).transpose()?;
         let awaited = readiness.guard("routes");
         let control = control::follow(config, &table, registry.shared(), awaited)?;
-        let follow = |tls| certificates::Watch::start(tls, registry.shared()).map_err(AppError::Runtime);
-        let certificates = tls.map(follow).transpose()?;
+        let certificates = certificates.follow(registry.shared()).map_err(AppError::Runtime)?;
         let (access, access_guard) = build::access_log(config, &registry)?;
         let (trigger, watch) = drain::channel();
         let (drain, ended) = (Arc::new(Notify::new()), Arc::new(Notify::new()));

@@ -1,7 +1,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use spurline_config::{Protocol, Role, Unmatched};
-use spurline_net::tls::{ServerTls, Speech};
+use spurline_net::tls::{ClientTls, ServerTls, Speech};
 use spurline_route::{Endpoint, Extractor, Trust, Workload};
 use spurline_telemetry::metrics::ListenerKind;
 
@@ -24,6 +24,8 @@ pub(crate) struct Binding {
     pub(crate) extractor: Arc<Extractor>,
     /// `None`: TLS does not end here.
     pub(crate) termination: Option<Termination>,
+    /// With what TLS is spoken with upstreams; `None`: it is not.
+    pub(crate) upstream_tls: Option<Arc<ClientTls>>,
 }
 
 /// How TLS ends at a listener.

@@ -24,6 +24,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::{
     AppError,
     binding::{Binding, Termination},
+    certificates::Certificates,
     params::{Params, Timeouts, UpstreamParams},
     signed_keys,
     upstream::policy::{breaker::Maxima, outlier::Ejection},
@@ -135,12 +136,13 @@ fn connections_by_descriptors() -> usize {
 }
 
 /// One binding per listener, the one for redirected connections last.
-pub(crate) fn bindings(config: &Config, tls: Option<&Arc<ServerTls>>) -> Result<Vec<Arc<Binding>>, AppError> {
+pub(crate) fn bindings(config: &Config, certificates: &Certificates) -> Result<Vec<Arc<Binding>>, AppError> {
     let gateway = Arc::new(Extractor::new(config.carriers.clone())?);
     let carriers = CarrierConfig { gateway: GatewayCarriers::default(), ..config.carriers.clone() };
     let sidecar = Arc::new(Extractor::new(carriers)?);
     let explicit = config.listeners.iter().map(|listener| {
-        let termination = termination(listener, tls);
+        let termination = termination(listener, certificates.server.as_ref());
+        let upstream_tls = certificates.client.clone().filter(|_| listener.upstream_tls);
         let Listener { name, listen, workload, port, baseline, protocol, role, trust, .. } = listener.clone();
         let endpoints: Arc<[Endpoint]> = baseline.into_iter().map(|addr| Endpoint { addr }).collect();
         Binding {
@@ -155,6 +157,7 @@ pub(crate) fn bindings(config: &Config, tls: Option<&Arc<ServerTls>>) -> Result<
             trust,
             extractor: Arc::clone(if role == Role::Gateway { &gateway } else { &sidecar }),
             termination,
+            upstream_tls,
         }
     });
     let inbound = config.inbound.iter().map(|inbound| Binding {
@@ -169,6 +172,7 @@ pub(crate) fn bindings(config: &Config, tls: Option<&Arc<ServerTls>>) -> Result<
         trust: Trust::All,
         extractor: Arc::clone(&sidecar),
         termination: None,
+        upstream_tls: None,
     });
     Ok(explicit.chain(inbound).map(Arc::new).collect())
 }

@@ -80,7 +80,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) -> O
             Spoken::Nothing | Spoken::Unknown => return None,
             Spoken::Tls => match Box::pin(terminate::terminate(worker, connection)).await {
                 Terminated::Open => {}
-                Terminated::Passed => return Box::pin(opaque::open(worker, connection)).await,
+                Terminated::Passed => return Box::pin(opaque::pass(worker, connection)).await,
                 Terminated::Ended => return None,
             },
         }
@@ -103,7 +103,6 @@ fn origin(accepted: &Accepted, binding: Arc<Binding>) -> Result<Origin, Refusal>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spoken {
     Http,
-    /// TLS that may end here.
     Tls,
     Opaque,
     /// Nothing decisive in time: perhaps the server is to speak first, perhaps the client only connected early.
@@ -159,6 +158,11 @@ impl Connection {
     /// Whether TLS ends here if the client speaks it.
     pub(crate) fn terminates(&self) -> bool {
         self.origin.binding.termination.is_some() && matches!(self.stream, Transport::Plain(_))
+    }
+
+    /// Whether TLS of the client is more than opaque bytes: it may end here, or get no other TLS around it.
+    pub(crate) fn minds_tls(&self) -> bool {
+        self.terminates() || self.origin.binding.upstream_tls.is_some()
     }
 
     /// Whether everything that is to be sent has been handed to the kernel.
@@ -257,8 +261,8 @@ impl Connection {
         worker.shard().inc(Counter::Detected(detected));
         match detected {
             Detected::Http1 => Spoken::Http,
-            Detected::Tls if self.terminates() => Spoken::Tls,
-            Detected::Http2 | Detected::Tls | Detected::Tcp => Spoken::Opaque,
+            Detected::Tls => Spoken::Tls,
+            Detected::Http2 | Detected::Tcp => Spoken::Opaque,
             Detected::Timeout => Spoken::Unknown,
             Detected::Closed => Spoken::Nothing,
         }

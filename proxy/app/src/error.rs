@@ -1,5 +1,7 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
+use spurline_net::tls::TlsError;
+
 use crate::routes::RoutesError;
 
 /// Why the proxy did not start, or stopped.
@@ -19,8 +21,8 @@ pub enum AppError {
     Routes(#[from] RoutesError),
     #[error("runtime: {0}")]
     Runtime(io::Error),
-    #[error("tls: {0}")]
-    Tls(#[from] spurline_net::tls::TlsError),
+    #[error("{setting}: {error}")]
+    Tls { setting: &'static str, error: TlsError },
     #[error("a worker ended although it was not told to")]
     WorkerEnded,
     #[error("signed keys {}: {reason}", .path.display())]

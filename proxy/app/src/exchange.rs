@@ -6,7 +6,7 @@ use std::{
 };
 
 use spurline_http::{Framing, Head, Name, Version, connection_options, h1, remove_hop_by_hop};
-use spurline_net::ConnectError;
+use spurline_net::{ConnectError, tls::Speech};
 use spurline_telemetry::{
     access::Flag,
     metrics::{Counter, Reason, RetryReason, SelectionLabel},
@@ -172,7 +172,8 @@ impl Exchange<'_> {
                 (false, false) => Reuse::Verified,
             };
             let connect_timeout = self.connect_timeout()?;
-            let how = Acquire { exclude: earlier.exclude, reuse, connect_timeout };
+            let speech = Speech::Http1;
+            let how = Acquire { exclude: earlier.exclude, reuse, connect_timeout, speech };
             match cluster.acquire(self.worker.recent(), how).await {
                 Ok(lease) => return Ok(lease),
                 Err(ConnectFailure::Refused(refused)) => return Err(self.refused(refused)),
@@ -219,6 +220,7 @@ impl Exchange<'_> {
         let reason = match error {
             _ if self.record.selection == SelectionLabel::Override => Reason::ForkUnavailable,
             ConnectError::Timeout => Reason::ConnectTimeout,
+            ConnectError::Tls(_) => Reason::UpstreamTls,
             _ => Reason::ConnectFailed,
         };
         Reply::new(503, reason)

@@ -2,23 +2,31 @@
 
 use std::{
     future::poll_fn,
+    rc::Rc,
     task::{Context, Poll, ready},
 };
 
-use spurline_net::{Detection, detect};
+use spurline_net::{Detection, detect, tls::Speech};
 use spurline_telemetry::metrics::{Counter, Refusal, RetryReason, TunnelKind};
 
 use crate::{
     connection::{Connection, Spoken},
     deadline::Signal,
     tunnel::Start,
-    upstream::{Acquire, ConnectFailure, Lease, Reuse},
+    upstream::{Acquire, Cluster, ConnectFailure, Lease, Reuse},
     worker::Worker,
 };
 
 /// Finds an endpoint of the baseline for the connection. `None`: there is none, and the connection ends.
 pub(crate) async fn open(worker: &Worker, connection: &Connection) -> Option<Box<Start>> {
-    connect(worker, connection).await.map(|lease| start(worker, lease))
+    let cluster = worker.baseline(&connection.origin);
+    connect(worker, connection, cluster).await.map(|lease| start(worker, lease))
+}
+
+/// Like [`open`], for bytes that are in TLS already and get no other around it.
+pub(crate) async fn pass(worker: &Worker, connection: &Connection) -> Option<Box<Start>> {
+    let cluster = worker.baseline_in_the_clear(&connection.origin);
+    connect(worker, connection, cluster).await.map(|lease| start(worker, lease))
 }
 
 fn start(worker: &Worker, lease: Lease) -> Box<Start> {
@@ -38,7 +46,8 @@ pub(crate) enum First {
 /// Connects to the baseline and waits for either side, so that neither a protocol in which the server speaks first has to
 /// wait any longer, nor a client that connected early loses the steering of its requests.
 pub(crate) async fn listen_to_both(worker: &Worker, connection: &mut Connection) -> First {
-    let Some(mut lease) = connect(worker, connection).await else { return First::Nobody };
+    let cluster = worker.baseline(&connection.origin);
+    let Some(mut lease) = connect(worker, connection, cluster).await else { return First::Nobody };
     // Nothing is asked of the baseline yet, and the client is as good as any idle one to give its place away.
     lease.end_request();
     connection.deadline.set_idle(Some(worker.recent()));
@@ -69,7 +78,8 @@ fn poll_first(
     loop {
         match detect(connection.input.data()) {
             Detection::Http1 => return Poll::Ready(Heard::Client(Spoken::Http)),
-            Detection::Tls if connection.terminates() => return Poll::Ready(Heard::Client(Spoken::Tls)),
+            // It may end here, and it must not go into the TLS of the connection there is.
+            Detection::Tls if connection.minds_tls() => return Poll::Ready(Heard::Client(Spoken::Tls)),
             Detection::Http2 | Detection::Tls | Detection::Opaque => return Poll::Ready(Heard::Server),
             Detection::NeedMore => {}
         }
@@ -96,8 +106,8 @@ fn poll_first(
 }
 
 /// A connection to an endpoint of the baseline. One that cannot be reached is tried elsewhere; `None`: none can.
-async fn connect(worker: &Worker, connection: &Connection) -> Option<Lease> {
-    let Some(cluster) = worker.baseline(&connection.origin) else {
+async fn connect(worker: &Worker, connection: &Connection, cluster: Option<Rc<Cluster>>) -> Option<Lease> {
+    let Some(cluster) = cluster else {
         tracing::debug!(peer = %connection.origin.peer, "Connection without an endpoint closed");
         return None;
     };
@@ -117,7 +127,7 @@ async fn connect(worker: &Worker, connection: &Connection) -> Option<Lease> {
             worker.shard().inc(Counter::Retries(RetryReason::Connect));
         }
         let connect_timeout = worker.params().upstream.connect_timeout;
-        let how = Acquire { exclude, reuse: Reuse::Never, connect_timeout };
+        let how = Acquire { exclude, reuse: Reuse::Never, connect_timeout, speech: Speech::Opaque };
         match cluster.acquire(worker.recent(), how).await {
             Ok(lease) => {
                 cluster.succeeded(lease.index());

@@ -97,6 +97,7 @@ impl Record {
         (bytes_in, bytes_out, duration_us): (u64, u64, u64),
     ) {
         let origin = &connection.origin;
+        let session = connection.stream.session();
         let extraction = self.findings.admission.as_ref().map(|admission| &admission.extraction);
         let fallback = self.findings.baseline_reason.map(|reason| reason.label());
         worker.access().write(&AccessEntry {
@@ -107,6 +108,8 @@ impl Record {
             target: head.target(),
             authority: head.value(Name::Host).unwrap_or_default(),
             protocol: "http1",
+            tls: session.map(|session| session.version),
+            server_name: session.and_then(|session| session.server_name),
             status: (self.status != 0).then_some(self.status),
             bytes_in,
             bytes_out,

@@ -134,7 +134,7 @@ fn decide(
                 Selection::Baseline(_) => worker.baseline(origin),
                 Selection::Override(..) | Selection::Reject(_) => None,
             };
-            let cluster = worker.upstreams().cluster(endpoints);
+            let cluster = worker.cluster(origin, endpoints);
             Ok(Decision { selection: SelectionLabel::Override, cluster, fallback })
         }
         Selection::Reject(reason) => {

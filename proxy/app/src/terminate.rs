@@ -50,6 +50,9 @@ enum Greeting {
 pub(crate) async fn terminate(worker: &Rc<Worker>, connection: &mut Connection) -> Terminated {
     let binding = Arc::clone(&connection.origin.binding);
     let Binding { termination: Some(termination), .. } = &*binding else { return Terminated::Passed };
+    if !connection.terminates() {
+        return Terminated::Passed;
+    }
     connection.deadline.set(worker.now(), Some(worker.params().timeouts.tls_handshake));
     let mut hello = Hello::default();
     let greeting = poll_fn(|cx| poll_greeting(connection, &mut hello, cx)).await;

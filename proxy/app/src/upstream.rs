@@ -16,6 +16,7 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
+use spurline_net::tls::ClientTls;
 use spurline_route::Endpoint;
 use spurline_telemetry::metrics::Shard;
 
@@ -31,32 +32,38 @@ const CLUSTER_IDLE: Duration = Duration::from_secs(60);
 /// endpoints finds its connections and what is known of their health again.
 #[derive(Debug)]
 pub(crate) struct Upstreams {
-    clusters: RefCell<HashMap<Arc<[Endpoint]>, Rc<Cluster>, RandomState>>,
+    plain: RefCell<Clusters>,
+    /// Those that TLS is spoken with. All with the same, so that what it is need not be a part of the key.
+    secure: RefCell<Clusters>,
     params: UpstreamParams,
     /// Where this process itself listens.
     listeners: Box<[SocketAddr]>,
     shard: Rc<Shard>,
 }
 
+type Clusters = HashMap<Arc<[Endpoint]>, Rc<Cluster>, RandomState>;
+
 // === impl Upstreams ===
 
 impl Upstreams {
     pub(crate) fn new(params: UpstreamParams, listeners: Box<[SocketAddr]>, shard: Rc<Shard>) -> Self {
-        Self { clusters: RefCell::default(), params, listeners, shard }
+        Self { plain: RefCell::default(), secure: RefCell::default(), params, listeners, shard }
     }
 
-    /// The cluster of these endpoints.
-    pub(crate) fn cluster(&self, endpoints: &Arc<[Endpoint]>) -> Rc<Cluster> {
-        if let Some(cluster) = self.clusters.borrow().get(endpoints.as_ref()) {
+    /// The cluster of these endpoints, spoken to in TLS or in the clear.
+    pub(crate) fn cluster(&self, endpoints: &Arc<[Endpoint]>, tls: Option<&Arc<ClientTls>>) -> Rc<Cluster> {
+        let clusters = if tls.is_some() { &self.secure } else { &self.plain };
+        if let Some(cluster) = clusters.borrow().get(endpoints.as_ref()) {
             return Rc::clone(cluster);
         }
-        let mut clusters = self.clusters.borrow_mut();
+        let mut clusters = clusters.borrow_mut();
         let health = endpoints
             .iter()
             .map(|endpoint| clusters.values().find_map(|other| other.health(*endpoint)).unwrap_or_default())
             .collect::<Vec<_>>();
         let own = endpoints.iter().any(|endpoint| self.is_own(*endpoint));
-        let cluster = Rc::new(Cluster::new(endpoints, health, own, self.params, Rc::clone(&self.shard)));
+        let cluster = Cluster::new(endpoints, health, own, self.params, Rc::clone(&self.shard));
+        let cluster = Rc::new(cluster.with_tls(tls.cloned()));
         clusters.insert(Arc::clone(endpoints), Rc::clone(&cluster));
         cluster
     }
@@ -72,9 +79,11 @@ impl Upstreams {
 
     /// Closes connections that have been idle too long or that their peer has closed, and forgets unused clusters.
     pub(crate) fn sweep(&self, now: Instant) {
-        self.clusters.borrow_mut().retain(|_, cluster| {
-            cluster.sweep(now);
-            Rc::strong_count(cluster) > 1 || !cluster.is_unused(now, CLUSTER_IDLE)
-        });
+        for clusters in [&self.plain, &self.secure] {
+            clusters.borrow_mut().retain(|_, cluster| {
+                cluster.sweep(now);
+                Rc::strong_count(cluster) > 1 || !cluster.is_unused(now, CLUSTER_IDLE)
+            });
+        }
     }
 }

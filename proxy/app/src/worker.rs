@@ -16,8 +16,9 @@ use spurline_http::Head;
 use spurline_net::{
     Accepted,
     drain::{self, Phase, Watch},
+    tls::ClientTls,
 };
-use spurline_route::{RouteTable, Verifier};
+use spurline_route::{Endpoint, RouteTable, Verifier};
 use spurline_telemetry::{
     access::AccessLog,
     metrics::{Counter, Gauge, ListenerKind, Refusal, Shard},
@@ -196,8 +197,9 @@ impl Worker {
         &self.shard
     }
 
-    pub(crate) fn upstreams(&self) -> &Upstreams {
-        &self.upstreams
+    /// The cluster of these endpoints, spoken to like the baseline of the connection.
+    pub(crate) fn cluster(&self, origin: &Origin, endpoints: &Arc<[Endpoint]>) -> Rc<Cluster> {
+        self.upstreams.cluster(endpoints, origin.binding.upstream_tls.as_ref())
     }
 
     pub(crate) fn deadlines(&self) -> &Rc<Deadlines> {
@@ -234,15 +236,24 @@ impl Worker {
         self.table.load()
     }
 
-    /// The endpoints of the baseline of a connection.
+    /// The cluster of the baseline of a connection.
     pub(crate) fn baseline(&self, origin: &Origin) -> Option<Rc<Cluster>> {
+        self.baseline_with(origin, origin.binding.upstream_tls.as_ref())
+    }
+
+    /// The cluster of the baseline of a connection whose bytes are in TLS already.
+    pub(crate) fn baseline_in_the_clear(&self, origin: &Origin) -> Option<Rc<Cluster>> {
+        self.baseline_with(origin, None)
+    }
+
+    fn baseline_with(&self, origin: &Origin, tls: Option<&Arc<ClientTls>>) -> Option<Rc<Cluster>> {
         if let Some(endpoints) = &origin.baseline {
-            return Some(self.upstreams.cluster(endpoints));
+            return Some(self.upstreams.cluster(endpoints, tls));
         }
         let workload = origin.binding.workload.as_ref()?;
         let table = self.table();
         let endpoints = table.baseline(workload, origin.port)?;
-        Some(self.upstreams.cluster(endpoints))
+        Some(self.upstreams.cluster(endpoints, tls))
     }
 
     /// The time, from the kernel. Twice a request is what it is worth; see [`Worker::recent`].

@@ -48,7 +48,7 @@ fn parse_names(text: &str) -> Result<Vec<String>, String> {
 }
 
 /// A name as it stands in a ClientHello or a certificate: letters, digits, `-` and `_` (RFC 6125 section 6.4).
-fn parse_name(text: &str) -> Result<String, String> {
+pub(crate) fn parse_name(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let is_label = |label: &str| (1..=LABEL_LEN_MAX).contains(&label.len()) && label.bytes().all(plain);
     let exact = text.strip_prefix("*.").unwrap_or(text);

@@ -17,6 +17,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// How TLS is spoken with clients; always there when a listener terminates it.
     pub tls: Option<Tls>,
+    /// How TLS is spoken with upstreams; always there when a listener does.
+    pub upstream_tls: Option<UpstreamTls>,
     /// The admin listener; `None`: off.
     pub admin: Option<SocketAddr>,
     /// The routes file; `None`: everything goes to the baseline.
@@ -63,6 +65,19 @@ pub struct Tls {
     pub min_version: TlsVersion,
     /// See `tls_handshake_timeout`.
     pub handshake_timeout: Duration,
+}
+
+/// How TLS is spoken with upstreams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// See `upstream_tls_ca_file`.
+    pub ca_file: PathBuf,
+    /// See `upstream_tls_name`.
+    pub name: Option<String>,
+    /// See `upstream_tls_cert_file` and `upstream_tls_key_file`.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// See `tls_min_version`.
+    pub min_version: TlsVersion,
 }
 
 /// A version of TLS.

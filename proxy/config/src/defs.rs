@@ -167,7 +167,7 @@ settings! {
     }
     Listeners {
         Listener = "listener": LISTENERS, "",
-            "A listener with its own address; repeat the flag, separate several in the variable with ';', or list maps under `listeners` in the file. A higher source replaces the whole list. port defaults to that of listen; tls=terminate ends TLS here with the certificates of tls_certificate, and then with protocol=http or tcp nothing but TLS is served; tls_unmatched says what becomes of TLS for names without a certificate, pass (to the baseline, untouched) or refuse, and defaults to pass for a sidecar and refuse for a gateway; without baseline the route table's endpoints of the workload are used; workload may be left out with protocol=tcp; trust defaults to all for a sidecar and none for a gateway.";
+            "A listener with its own address; repeat the flag, separate several in the variable with ';', or list maps under `listeners` in the file. A higher source replaces the whole list. port defaults to that of listen; tls=terminate ends TLS here with the certificates of tls_certificate, and then with protocol=http or tcp nothing but TLS is served; tls_unmatched says what becomes of TLS for names without a certificate, pass (to the baseline, untouched) or refuse, and defaults to pass for a sidecar and refuse for a gateway; upstream_tls=on speaks TLS with the baseline and the forks, but wraps no TLS that passes through in another; without baseline the route table's endpoints of the workload are used; workload may be left out with protocol=tcp; trust defaults to all for a sidecar and none for a gateway.";
         InboundListen = "inbound_listen": Kind::Text("ADDRESS:PORT in digits"), "",
             "Address that redirected connections arrive at; their original destination decides where they go.";
         InboundWorkload = "inbound_workload": Kind::Text("namespace/Kind/name"), "",
@@ -182,6 +182,14 @@ settings! {
             "Lowest version of TLS that is spoken. Of 1.2 only suites with forward secrecy and authenticated encryption are, whatever this says.";
         TlsHandshakeTimeout = "tls_handshake_timeout": span(1, MINUTE), "10s",
             "How long a client may take from its first byte to the end of the handshake; then its connection is closed.";
+        UpstreamTlsCaFile = "upstream_tls_ca_file": PATH, "",
+            "PEM file with the authorities whose certificates upstreams of listeners with upstream_tls=on may show; required with it. The system's are not trusted. Followed like the certificates, as are the next two files.";
+        UpstreamTlsName = "upstream_tls_name": Kind::Text("a DNS name"), "",
+            "Name that the certificates of those upstreams must be for, and that is asked for in the handshake. Without it they must be for the address that is connected to.";
+        UpstreamTlsCertFile = "upstream_tls_cert_file": PATH, "",
+            "PEM file with the certificate that is shown to upstreams that ask for one, followed by its intermediates.";
+        UpstreamTlsKeyFile = "upstream_tls_key_file": PATH, "",
+            "PEM file with the key of upstream_tls_cert_file.";
     }
     Routes {
         Routes = "routes": PATH, "",
@@ -267,7 +275,7 @@ settings! {
         ClientFinTimeout = "client_fin_timeout": span(1, MINUTE), "1s",
             "How long a client that has ended its side still waits for its response before it counts as gone, and how long a connection that we close is read on so that the client gets the last response instead of a reset.";
         ConnectTimeout = "connect_timeout": span(1, MINUTE), "1s",
-            "How long one attempt to connect upstream may take.";
+            "How long one attempt to connect upstream may take, with TLS to the end of the handshake.";
         ResponseTimeout = "response_timeout": TIMEOUT, "60s",
             "From the end of a request to the head of its response, for each try; then 504. Long polls need more.";
         RequestTimeout = "request_timeout": TIMEOUT, "0",

@@ -27,7 +27,7 @@ pub use crate::{
     certificate::Certificate,
     config::{
         AccessLogTarget, Config, Control, ControlIdentity, ControlServer, Drain, Inbound, Limits, Log,
-        LogFormat, LogLevel, SignedKeys, Timeouts, Tls, TlsVersion, Upstream,
+        LogFormat, LogLevel, SignedKeys, Timeouts, Tls, TlsVersion, Upstream, UpstreamTls,
     },
     error::Exit,
     listener::{Listener, ListenerTls, Protocol, Role, Unmatched},

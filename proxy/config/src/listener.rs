@@ -27,6 +27,8 @@ pub struct Listener {
     pub trust: Trust,
     /// Whether TLS ends here.
     pub tls: ListenerTls,
+    /// Whether TLS is spoken with the baseline, and with the forks in its place.
+    pub upstream_tls: bool,
 }
 
 /// What a listener does with TLS.
@@ -73,12 +75,23 @@ pub enum Role {
 /// The form of a listener on the command line.
 pub(crate) const SYNTAX: &str = "name=NAME,listen=ADDRESS:PORT,workload=NAMESPACE/KIND/NAME,port=PORT,\
 baseline=ADDRESS:PORT+...,protocol=detect|http|tcp,role=sidecar|gateway,trust=all|signed|none,tls=off|terminate,\
-tls_unmatched=pass|refuse";
+tls_unmatched=pass|refuse,upstream_tls=off|on";
 
 const NAME_LEN_MAX: usize = 63;
 
-const KEYS: [&str; 10] =
-    ["name", "listen", "workload", "port", "baseline", "protocol", "role", "trust", "tls", "tls_unmatched"];
+const KEYS: [&str; 11] = [
+    "name",
+    "listen",
+    "workload",
+    "port",
+    "baseline",
+    "protocol",
+    "role",
+    "trust",
+    "tls",
+    "tls_unmatched",
+    "upstream_tls",
+];
 
 impl Listener {
     /// Checks what was typed. The error holds every reason, each naming its key.
@@ -104,6 +117,7 @@ impl Listener {
             fields.reasons.push(reason.to_owned());
         }
         let tls = parse_tls(&mut fields, role);
+        let upstream_tls = fields.get("upstream_tls", parse_switch).unwrap_or(false);
         fields.require("name");
         fields.require("listen");
         if protocol != Protocol::Tcp {
@@ -122,9 +136,18 @@ impl Listener {
                 role,
                 trust,
                 tls,
+                upstream_tls,
             }),
             _ => Err(fields.reasons),
         }
+    }
+}
+
+fn parse_switch(text: &str) -> Result<bool, String> {
+    match text {
+        "off" => Ok(false),
+        "on" => Ok(true),
+        _ => Err(format!("{text:?} is not off or on")),
     }
 }
 

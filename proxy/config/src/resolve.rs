@@ -33,6 +33,7 @@ pub(crate) fn resolve(raw: &Raw, problems: Vec<Problem>) -> Result<Command, Exit
         inbound: inbound(&mut values),
         listeners: values.maps(Id::Listener, Listener::from_raw),
         tls: None,
+        upstream_tls: None,
         admin: admin(&mut values),
         routes: values.text(Id::Routes).map(PathBuf::from),
         routes_poll_interval: values.span(Id::RoutesPollInterval),
@@ -47,6 +48,7 @@ pub(crate) fn resolve(raw: &Raw, problems: Vec<Problem>) -> Result<Command, Exit
         sources: Sources::of(raw),
     };
     config.tls = tls::tls(&config.listeners, &mut values);
+    config.upstream_tls = tls::upstream_tls(&config.listeners, &mut values);
     check_listeners(&config, &mut values);
     match (values.problems.is_empty(), check) {
         (false, _) => Err(Exit::usage(&values.problems)),

@@ -144,6 +144,13 @@ fn a_setting_of_tls_that_would_do_nothing_is_a_mistake() {
     assert!(
         told(&[web, "--tls-client-ca-file=a"]).ends_with("no listener has tls=terminate; allowed: a path")
     );
+    assert!(
+        told(&[web, "--upstream-tls-name=a.example"])
+            .ends_with("no listener has upstream_tls=on; allowed: a DNS name")
+    );
+    let originating =
+        "--listener=name=web,listen=127.0.0.1:9002,workload=shop/Deployment/web,upstream_tls=on";
+    assert_eq!(told(&[originating]), "listener \"web\": upstream_tls=on needs upstream_tls_ca_file");
     let terminating = "--listener=name=web,listen=127.0.0.1:9002,workload=shop/Deployment/web,tls=terminate";
     assert_eq!(told(&[terminating]), "listener \"web\": tls=terminate needs a tls_certificate");
 }
@@ -191,7 +198,7 @@ fn every_mistake_of_every_source_is_told_at_once_with_its_place() {
              digits, such as 127.0.0.1:8080 or [::1]:8080, workload is missing; allowed: \
              name=NAME,listen=ADDRESS:PORT,workload=NAMESPACE/KIND/NAME,port=PORT,baseline=ADDRESS:PORT+...,\
              protocol=detect|http|tcp,role=sidecar|gateway,trust=all|signed|none,tls=off|terminate,\
-             tls_unmatched=pass|refuse",
+             tls_unmatched=pass|refuse,upstream_tls=off|on",
             "fields_max (env SPURLINE_FIELDS_MAX): value \"0\": too small; allowed: 1 to 256",
             "buffer_bytes (settings.yaml:4): value \"16KB\": not a size; allowed: 4KiB to 1MiB (16384, 16KiB, 1MiB)",
             "head_timeout (flag --head-timeout): value \"5x\": not a duration; allowed: 0 (no limit) to 24h (250ms, \

@@ -8,6 +8,11 @@ use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::{
+    Transport,
+    tls::{ClientTls, HandshakeError, Speech},
+};
+
 /// Why a connection could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -23,6 +28,9 @@ pub enum ConnectError {
     /// This process or the system has no descriptor left; another endpoint would not fare better.
     #[error("no file descriptor left")]
     DescriptorLimit,
+    /// Connected, but the TLS handshake failed.
+    #[error("TLS: {0}")]
+    Tls(#[from] HandshakeError),
     /// Anything else, local port exhaustion (`EADDRNOTAVAIL`) for instance.
     #[error("connection failed")]
     Other(#[source] io::Error),
@@ -36,6 +44,7 @@ impl ConnectError {
             Self::Timeout => "timeout",
             Self::Unreachable => "unreachable",
             Self::DescriptorLimit => "descriptor_limit",
+            Self::Tls(_) => "tls",
             Self::Other(_) => "other",
         }
     }
@@ -72,4 +81,22 @@ pub async fn connect(addr: SocketAddr, deadline: Duration) -> Result<TcpStream, 
     }
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// Connects to `addr` and goes through the TLS handshake, both together within `deadline`. See [`connect`].
+///
+/// # Errors
+///
+/// See [`ConnectError`].
+pub async fn connect_tls(
+    addr: SocketAddr,
+    deadline: Duration,
+    tls: &ClientTls,
+    speech: Speech,
+) -> Result<Transport, ConnectError> {
+    let secure = async {
+        let stream = connect(addr, deadline).await?;
+        Ok(tls.connect(addr, stream, speech).await?)
+    };
+    timeout(deadline, secure).await.map_err(|_elapsed| ConnectError::Timeout)?
 }

@@ -19,7 +19,7 @@ mod tunnel;
 
 pub use accept::{AcceptFault, Accepted, Acceptor};
 pub use buffer::{BUFFER_BYTES, Buffer};
-pub use connect::{ConnectError, connect};
+pub use connect::{ConnectError, connect, connect_tls};
 pub use destination::original_destination;
 pub use detect::{DETECT_BYTES_MAX, Detection, detect};
 pub use limit::descriptor_limit;

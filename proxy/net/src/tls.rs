@@ -6,15 +6,20 @@
 
 mod alert;
 mod certificate;
+mod client;
 mod der;
 mod failure;
 mod file;
 mod hello;
 mod server;
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 pub use certificate::CertificateFiles;
+pub use client::{ClientFiles, ClientTls};
 pub use failure::{HandshakeError, HandshakeFault};
 pub use file::Reload;
 pub use hello::{HELLO_BYTES_MAX, Heard, Hello, Unreadable};
@@ -66,7 +71,14 @@ impl MinVersion {
 // === impl TlsError ===
 
 impl TlsError {
-    fn unusable(path: &std::path::Path, what: impl Into<String>) -> Self {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Unreadable { path, .. } | Self::Unusable { path, .. } => path,
+        }
+    }
+
+    fn unusable(path: &Path, what: impl Into<String>) -> Self {
         Self::Unusable { path: path.to_owned(), what: what.into() }
     }
 }

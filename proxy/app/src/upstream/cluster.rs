@@ -1,10 +1,14 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use spurline_net::{ConnectError, Transport};
+use spurline_net::{
+    ConnectError, Transport,
+    tls::{ClientTls, Speech},
+};
 use spurline_route::Endpoint;
 use spurline_telemetry::metrics::{self, ConnectResult, Counter, Gauge, Shard};
 
@@ -19,6 +23,9 @@ use super::{
 };
 use crate::params::UpstreamParams;
 
+/// How often it is said that the TLS of a cluster fails.
+const TELL_INTERVAL: Duration = Duration::from_secs(10);
+
 /// A set of endpoints that serve the same: their idle connections, their health and what may be asked of them.
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -29,6 +36,10 @@ pub(crate) struct Cluster {
     own: bool,
     params: UpstreamParams,
     pub(super) shard: Rc<Shard>,
+    /// `None`: endpoints are spoken to in the clear.
+    tls: Option<Arc<ClientTls>>,
+    /// When a failed handshake was logged last.
+    told_at: Cell<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -103,7 +114,14 @@ impl Cluster {
             own,
             params,
             shard,
+            tls: None,
+            told_at: Cell::new(None),
         }
+    }
+
+    pub(super) fn with_tls(mut self, tls: Option<Arc<ClientTls>>) -> Self {
+        self.tls = tls;
+        self
     }
 
     pub(super) fn health(&self, endpoint: Endpoint) -> Option<Health> {
@@ -145,7 +163,7 @@ impl Cluster {
         now: Instant,
         how: Acquire,
     ) -> Result<Lease, ConnectFailure> {
-        let Acquire { exclude, reuse, connect_timeout } = how;
+        let Acquire { exclude, reuse, connect_timeout, speech } = how;
         let index = self.choose(now, exclude).ok_or(ConnectFailure::Refused(Refused::Empty))?;
         self.hold(Limit::Requests)?;
         let permit = Permit::new(Rc::clone(self), index);
@@ -154,7 +172,7 @@ impl Cluster {
             self.shard.inc(Counter::UpstreamReused);
             return Ok(Lease::new(stream, permit.connected(), true));
         }
-        self.connect(index, permit, connect_timeout).await
+        self.connect(index, permit, connect_timeout, speech).await
     }
 
     async fn connect(
@@ -162,6 +180,7 @@ impl Cluster {
         index: usize,
         permit: Permit,
         timeout: Duration,
+        speech: Speech,
     ) -> Result<Lease, ConnectFailure> {
         let Some(endpoint) = self.endpoint(index) else {
             return Err(ConnectFailure::Refused(Refused::Empty));
@@ -177,20 +196,35 @@ impl Cluster {
         self.shard.gauge_add(Gauge::UpstreamConnectionsActive, 1);
         self.hold(Limit::Pending)?;
         let pending = Pending(self);
-        let connected = spurline_net::connect(endpoint.addr, timeout).await;
+        let connected = match &self.tls {
+            None => spurline_net::connect(endpoint.addr, timeout).await.map(Transport::from),
+            Some(tls) => spurline_net::connect_tls(endpoint.addr, timeout, tls, speech).await,
+        };
         drop(pending);
         self.shard.inc(Counter::UpstreamConnects(match &connected {
             Ok(_) => ConnectResult::Ok,
             Err(ConnectError::Refused) => ConnectResult::Refused,
             Err(ConnectError::Timeout) => ConnectResult::Timeout,
+            Err(ConnectError::Tls(_)) => ConnectResult::Tls,
             Err(_) => ConnectResult::Error,
         }));
         match connected {
-            Ok(stream) => Ok(Lease::new(stream.into(), permit, false)),
+            Ok(stream) => Ok(Lease::new(stream, permit, false)),
             Err(error) => {
+                self.tell(endpoint, &error);
                 self.failed(index, Instant::now());
                 Err(ConnectFailure::Endpoint(index, error))
             }
+        }
+    }
+
+    /// Says what is wrong with the TLS of an endpoint, but not with every request.
+    fn tell(&self, endpoint: Endpoint, error: &ConnectError) {
+        let ConnectError::Tls(error) = error else { return };
+        let now = Instant::now();
+        if self.told_at.get().is_none_or(|told| now.duration_since(told) >= TELL_INTERVAL) {
+            self.told_at.set(Some(now));
+            tracing::warn!(endpoint = %endpoint.addr, %error, "TLS with an upstream failed");
         }
     }
 
@@ -334,6 +368,8 @@ pub(crate) struct Acquire {
     pub(crate) exclude: Option<usize>,
     pub(crate) reuse: Reuse,
     pub(crate) connect_timeout: Duration,
+    /// What is spoken on the connection.
+    pub(crate) speech: Speech,
 }
 
 /// How far a connection from the pool is trusted.

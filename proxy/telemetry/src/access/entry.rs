@@ -29,6 +29,10 @@ pub struct AccessEntry<'a> {
     pub authority: &'a [u8],
     /// `http1`, `http2`, `tls`, `tcp`.
     pub protocol: &'a str,
+    /// The version of TLS that ended here, `1.2` or `1.3`.
+    pub tls: Option<&'a str>,
+    /// The name that the client asked for in its TLS handshake.
+    pub server_name: Option<&'a str>,
     /// The final status sent downstream, absent when none was sent.
     pub status: Option<u16>,
     /// Bytes read from downstream for this request, head and framing included.
@@ -143,6 +147,8 @@ impl Default for AccessEntry<'_> {
             target: b"",
             authority: b"",
             protocol: "",
+            tls: None,
+            server_name: None,
             status: None,
             bytes_in: 0,
             bytes_out: 0,
@@ -236,6 +242,8 @@ mod tests {
             target: b"/a\"b\\\xff?token=secret",
             authority: b"cart:8080",
             protocol: "http1",
+            tls: Some("1.3"),
+            server_name: Some("cart.shop"),
             status: Some(200),
             bytes_in: 10,
             bytes_out: 20,
@@ -253,7 +261,7 @@ mod tests {
             serde_json::to_string(&entry).unwrap(),
             concat!(
                 r#"{"time":"2024-02-29T12:34:56.007Z","listener":"cart","peer":"10.0.0.1:5000","method":"GET","#,
-                r#""target":"/a\"b\\\\\\xff","authority":"cart:8080","protocol":"http1","status":200,"#,
+                r#""target":"/a\"b\\\\\\xff","authority":"cart:8080","protocol":"http1","tls":"1.3","server_name":"cart.shop","status":200,"#,
                 r#""bytes_in":10,"bytes_out":20,"duration_us":30,"workload":"shop/Deployment/cart","key":"k1","#,
                 r#""carrier":"baggage","selection":"override","reason":null,"upstream":"10.0.0.2:8080","#,
                 r#""retries":1,"flags":["strict","reused"]}"#

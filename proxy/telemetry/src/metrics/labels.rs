@@ -162,6 +162,8 @@ labels! {
         Refused = "refused",
         /// no answer within `connect_timeout`
         Timeout = "timeout",
+        /// connected, but the TLS handshake failed
+        Tls = "tls",
         /// any other error: unreachable, out of descriptors
         Error = "error",
     }
@@ -368,6 +370,8 @@ labels! {
         ConnectFailed = "connect-failed",
         /// no upstream connection within `connect_timeout`
         ConnectTimeout = "connect-timeout",
+        /// the TLS handshake with the upstream failed; the log says which certificate is wrong, and why
+        UpstreamTls = "upstream-tls",
         /// no response head within `response_timeout`
         ResponseTimeout = "response-timeout",
         /// the request was not finished within `request_timeout`
