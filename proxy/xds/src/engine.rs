@@ -317,6 +317,7 @@ impl Engine {
     fn complete(&mut self) {
         self.exists_by = None;
         self.in_step = true;
+        self.requests.iter().for_each(Requests::complete);
         if self.status.read().source != Source::Control {
             let (generation, overrides) = (self.mirror.table().generation(), self.mirror.table().len());
             tracing::info!(generation, overrides, "In step with the control service");

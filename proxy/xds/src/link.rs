@@ -1,12 +1,18 @@
 //! Connections to the control service, one stream after another.
 //!
 //! It carries messages and knows nothing of what they say. A server that is gone without a word is noticed by pings, one
-//! that answers nothing by the time it takes. Only a server that ends a stream itself, after it lasted, is returned to;
+//! that answers nothing by the time it takes. Only a server that was a good one and ends the stream itself is returned to;
 //! after anything else the next one is tried.
 
 mod connect;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::stream;
 use spurline_api::envoy::service::discovery::v3::{
@@ -24,8 +30,8 @@ use crate::{Server, Timing, Tls, backoff::Backoff};
 
 /// How long connecting may take, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a stream lasts from its first response until its server counts as a good one: one that answers and then fails
-/// each time is not, and waits grow.
+/// How long a stream lasts from its first response until its server counts as a good one though it has not said all there
+/// is: while one answers something and fails each time, waits grow.
 const LASTING: Duration = Duration::from_secs(5);
 /// The largest response that is read.
 pub(crate) const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -58,6 +64,7 @@ pub(crate) struct Closed {
 #[derive(Debug)]
 pub(crate) struct Requests {
     sender: mpsc::Sender<DeltaDiscoveryRequest>,
+    completed: Arc<AtomicBool>,
     /// Dropped with the rest, which the link notices.
     _abandon: oneshot::Sender<()>,
 }
@@ -71,6 +78,14 @@ pub(crate) struct Link {
     pub(crate) timing: Timing,
 }
 
+/// How a server did on one stream.
+#[derive(Debug, Default)]
+struct Conduct {
+    answered_at: Option<Instant>,
+    /// It said all there is.
+    completed: Arc<AtomicBool>,
+}
+
 /// Why a stream ended, before it is known when the next begins.
 #[derive(Debug)]
 struct Failure(StreamEnd, String);
@@ -82,6 +97,20 @@ impl Requests {
     pub(crate) fn send(&self, request: DeltaDiscoveryRequest) -> bool {
         self.sender.try_send(request).is_ok()
     }
+
+    /// The server has said all there is, so it is a good one.
+    pub(crate) fn complete(&self) {
+        self.completed.store(true, Ordering::Release);
+    }
+}
+
+// === impl Conduct ===
+
+impl Conduct {
+    fn is_good(&self) -> bool {
+        let lasted = self.answered_at.is_some_and(|at| at.elapsed() >= LASTING);
+        lasted || self.completed.load(Ordering::Acquire)
+    }
 }
 
 // === impl Link ===
@@ -92,22 +121,22 @@ impl Link {
         let mut backoff = Backoff::default();
         let mut next = 0;
         while let Some(server) = self.servers.get(next % self.servers.len().max(1)) {
-            let mut heard = None;
-            let Failure(end, reason) = match self.stream(server, &events, &mut heard).await {
+            let mut conduct = Conduct::default();
+            let Failure(end, reason) = match self.stream(server, &events, &mut conduct).await {
                 Ok(()) => return,
                 Err(failure) => failure,
             };
-            let lasted = heard.is_some_and(|since| since.elapsed() >= LASTING);
             let last = (next + 1).is_multiple_of(self.servers.len());
-            if lasted {
+            let good = conduct.is_good();
+            if good {
                 backoff.reset();
             }
-            if !lasted || end != StreamEnd::Closed {
+            if !good || end != StreamEnd::Closed {
                 next = next.wrapping_add(1);
             }
             // The servers that were not tried yet are tried at once, but not by all proxies that lost one together.
-            let retry_in =
-                if heard.is_some() || last { backoff.next(fastrand::f64()) } else { Duration::ZERO };
+            let at_once = conduct.answered_at.is_none() && !last;
+            let retry_in = if at_once { Duration::ZERO } else { backoff.next(fastrand::f64()) };
             let closed = Closed { server: server.to_string(), end, reason, retry_in };
             if events.send(Event::Closed(closed)).await.is_err() {
                 return;
@@ -121,7 +150,7 @@ impl Link {
         &self,
         server: &Server,
         events: &mpsc::Sender<Event>,
-        heard: &mut Option<Instant>,
+        conduct: &mut Conduct,
     ) -> Result<(), Failure> {
         let connected = timeout(CONNECT_TIMEOUT, connect::connect(self, server)).await;
         let unreachable = |reason| Failure(StreamEnd::Connect, reason);
@@ -131,8 +160,9 @@ impl Link {
         let mut client =
             AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(RESPONSE_BYTES_MAX);
         let (sender, queue) = mpsc::channel(REQUESTS_MAX);
+        let completed = Arc::clone(&conduct.completed);
         let (abandon, mut abandoned) = oneshot::channel();
-        if events.send(Event::Opened(Requests { sender, _abandon: abandon })).await.is_err() {
+        if events.send(Event::Opened(Requests { sender, completed, _abandon: abandon })).await.is_err() {
             return Ok(());
         }
         let requests = stream::unfold(queue, |mut queue| async move { Some((queue.recv().await?, queue)) });
@@ -147,7 +177,7 @@ impl Link {
             }
             let mut responses = responses.into_inner();
             let first = timeout_at(deadline, responses.message()).await.map_err(|_| silent())?;
-            forward(first, responses, events, heard).await
+            forward(first, responses, events, conduct).await
         };
         tokio::select! {
             ended = exchange => ended,
@@ -161,13 +191,13 @@ async fn forward(
     first: Result<Option<DeltaDiscoveryResponse>, tonic::Status>,
     mut responses: Streaming<DeltaDiscoveryResponse>,
     events: &mpsc::Sender<Event>,
-    heard: &mut Option<Instant>,
+    conduct: &mut Conduct,
 ) -> Result<(), Failure> {
     let mut next = first;
     loop {
         match next {
             Ok(Some(response)) => {
-                heard.get_or_insert_with(Instant::now);
+                conduct.answered_at.get_or_insert_with(Instant::now);
                 if events.send(Event::Response(Box::new(response))).await.is_err() {
                     return Ok(());
                 }

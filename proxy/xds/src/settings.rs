@@ -19,7 +19,7 @@ pub struct Settings {
     pub scope: Scope,
     /// Where what was received is kept; `None`: nowhere.
     pub snapshot: Option<PathBuf>,
-    /// A snapshot older than this is ignored.
+    /// A snapshot older than this is ignored. Its age counts from about the last contact, and not from the last change.
     pub snapshot_age_max: Duration,
     /// How long readiness waits for a first complete answer; `None`: until it comes.
     pub ready_timeout: Option<Duration>,

@@ -94,7 +94,7 @@ fn the_last_table_stays_when_the_server_goes_and_the_next_one_is_tried() {
     let case = Case::start(settings(vec![gone, one.address(), two.address()]));
     let script = one.accept();
     complete(&script, vec![rule("a", 1, None)]);
-    case.wait_for_forks(&["cart-a"]);
+    eventually("in step", || case.status().source == Source::Control);
     drop(script);
     drop(one);
     let script = two.accept();
@@ -102,7 +102,7 @@ fn the_last_table_stays_when_the_server_goes_and_the_next_one_is_tried() {
     script.skip(3);
     complete(&script, vec![rule("b", 1, None)]);
     case.wait_for_forks(&["cart-a", "cart-b"]);
-    assert_eq!(case.ended(StreamEnd::Connect), 1);
+    assert!(case.ended(StreamEnd::Connect) >= 2);
 }
 
 #[test]
