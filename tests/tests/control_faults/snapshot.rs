@@ -38,6 +38,25 @@ fn a_proxy_that_restarts_while_control_is_away_steers_from_the_first_request() {
 }
 
 #[test]
+fn a_proxy_that_is_ready_from_its_snapshot_does_not_say_that_it_gave_up_waiting() {
+    let run = Run::new();
+    let directory = tempfile::tempdir().expect("make a directory");
+    let path = directory.path().join("snapshot");
+    let log = |path: &Path| {
+        let proxy = with_snapshot("http://127.0.0.1:1", run.baseline.address(), path)
+            .flag("--control-ready-timeout", "50ms")
+            .start();
+        std::thread::sleep(Duration::from_millis(500));
+        proxy.log()
+    };
+    assert!(log(&path).contains("ready without it"), "one without a snapshot does");
+    written(&run, &path);
+    let log = log(&path);
+    assert!(log.contains("Snapshot of the control service in force"), "{log}");
+    assert!(!log.contains("ready without it"), "{log}");
+}
+
+#[test]
 fn what_changed_while_a_proxy_was_away_counts_when_control_is_back() {
     let run = Run::new();
     let directory = tempfile::tempdir().expect("make a directory");
