@@ -243,8 +243,9 @@ impl Task {
         for entry in batch.into_entries() {
             let Some(Asked { by, method, reply }) = entry.asked else { continue };
             if matches!(*error, StoreError::Unsure(_)) {
-                let Id { kind, name } = &entry.id;
-                tracing::warn!(%by, method, %kind, %name, "Write refused that may be found written at the next start");
+                let (by, Id { kind, name }) = (&*by, &entry.id);
+                let name = &**name;
+                tracing::warn!(by, method, %kind, name, "Write refused that may be found written at the next start");
             }
             let _ = reply.send(Err(Refusal::Store(Arc::clone(&error))));
         }
@@ -340,7 +341,7 @@ fn audit(asked: &Asked, id: &Id, effect: Effect) {
         Effect::Unchanged => "unchanged",
         Effect::Deleted => "deleted",
     };
-    tracing::info!(%by, method, kind = %id.kind, name = %id.name, effect, "Written");
+    tracing::info!(by = &**by, method, kind = %id.kind, name = &*id.name, effect, "Written");
 }
 
 /// Reads a stored record.

@@ -253,11 +253,11 @@ async fn what_is_written_is_logged_though_nobody_waits_for_the_answer() {
     }
     drop(run);
     let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
-    let lines: Vec<&str> = log.lines().filter(|line| line.contains("name=logged")).collect();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("name=\"logged\"")).collect();
     let wanted = [("PUT", "created"), ("heartbeat", "unchanged"), ("DELETE", "deleted")];
     assert_eq!(lines.len(), wanted.len(), "{log}");
     for (line, (method, effect)) in lines.iter().zip(wanted) {
-        for part in ["Written by=ci", method, "kind=Sandbox", effect] {
+        for part in ["Written by=\"ci\"", method, "kind=Sandbox", effect] {
             assert!(line.contains(part), "{line}");
         }
     }
