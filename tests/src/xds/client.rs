@@ -46,9 +46,18 @@ impl Connection {
         Self::try_open(address).unwrap_or_else(|error| panic!("connect to {address}: {error}"))
     }
 
+    /// Connects as somebody who answers pings and lets only so many bytes of each stream come before they are read.
+    pub fn with_window(address: SocketAddr, window_bytes: u32) -> Self {
+        let opened = Self::connect(endpoint(address).initial_stream_window_size(window_bytes));
+        opened.unwrap_or_else(|error| panic!("connect to {address}: {error}"))
+    }
+
     /// Connects within the harness's deadline.
     pub fn try_open(address: SocketAddr) -> Result<Self, String> {
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("a URL");
+        Self::connect(endpoint(address))
+    }
+
+    fn connect(endpoint: Endpoint) -> Result<Self, String> {
         match within(DEADLINE, endpoint.connect()) {
             Some(Ok(channel)) => Ok(Self(channel)),
             Some(Err(error)) => Err(format!("{error:?}")),
@@ -164,6 +173,10 @@ impl Stream {
             }
         }
     }
+}
+
+fn endpoint(address: SocketAddr) -> Endpoint {
+    Endpoint::from_shared(format!("http://{address}")).expect("a URL")
 }
 
 /// A node as our proxies describe themselves.

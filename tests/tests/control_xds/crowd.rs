@@ -61,6 +61,68 @@ fn readers_that_are_dead_or_never_answer_cost_no_memory_and_delay_nobody() {
     prompt.assert_conduct();
 }
 
+/// How long until somebody new has a first answer.
+fn first_answer(control: &TestControl, id: &str) -> Duration {
+    let started = Instant::now();
+    let mut stream = control.connection().stream(id);
+    stream.subscribe(OVERRIDE, &[&format!("{CART}/*")], &[]);
+    let response = stream.response();
+    stream.ack(&response);
+    started.elapsed()
+}
+
+#[test]
+fn readers_without_a_window_lock_nobody_out_and_are_let_go() {
+    let control = TestControl::start();
+    let rest = control.rest();
+    for document in bulk() {
+        rest.put(&document);
+    }
+    rest.put(&sandbox("probe", &[CART], 1));
+    let before = control.resident_bytes();
+    let connections: Vec<Connection> =
+        [0, 0, 1].into_iter().map(|window| Connection::with_window(control.grpc(), window)).collect();
+    let mut dead: Vec<Stream> =
+        (0..300).map(|number| connections[number % 3].stream(&format!("dead-{number}"))).collect();
+    for stream in &mut dead {
+        stream.subscribe(OVERRIDE, &["*"], &[]);
+    }
+    eventually("all places of first updates are taken", || {
+        let waiting = control.metrics().sum("spurline_control_ads_initial_syncs_waiting", &[]);
+        (waiting > 90.0).then_some(())
+    });
+    let locked_out = first_answer(&control, "new");
+    let grown = control.resident_bytes().saturating_sub(before);
+    println!("a first answer after {locked_out:?}; {} KiB for each dead reader", grown / 300 / 1024);
+    // They hold the places for 5 seconds, whatever they do.
+    assert!(locked_out < Duration::from_secs(8), "{locked_out:?}");
+    // A response of each, at most 512 KiB, and what the allocator and HTTP/2 keep beside it.
+    assert!(grown < 300 << 20, "{} KiB for each", grown / 300 / 1024);
+    // No longer than 20 seconds after the last was handed over.
+    eventually_within(Duration::from_secs(40), "the dead are let go", || {
+        (control.metrics().sum("spurline_control_ads_streams", &[]) == 0.0).then_some(())
+    });
+    assert!(first_answer(&control, "newer") < Duration::from_secs(2));
+}
+
+#[test]
+fn the_port_of_proxies_does_not_speak_to_pages_in_browsers() {
+    use std::io::{Read, Write};
+    let control = TestControl::start();
+    let mut page = std::net::TcpStream::connect(control.grpc()).expect("connect");
+    page.set_read_timeout(Some(DEADLINE)).expect("a socket");
+    let path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: rebound.example:7777\r\nOrigin: http://rebound.example:7777\r\n\
+         Content-Type: application/grpc\r\nContent-Length: 0\r\n\r\n"
+    );
+    page.write_all(head.as_bytes()).expect("write");
+    let mut answer = Vec::new();
+    // It may be cut with a reset.
+    let _ = page.read_to_end(&mut answer);
+    assert!(!answer.windows(5).any(|part| part == b"HTTP/"), "{answer:?}");
+}
+
 #[test]
 fn a_flood_of_subscriptions_delays_nobody_and_ends_in_what_it_asked_for_last() {
     let control = TestControl::start();
