@@ -112,10 +112,9 @@ fn print_hints(map: &Map, screen: Screen) {
         screen.step(&line);
     }
     screen.heading("Or delete the sandbox, read it, and create it again while it runs:");
-    let sandbox = format!("http://{}{PATH}", map.control.rest);
-    screen.step(&format!("curl -X DELETE '{sandbox}?{WAIT}'"));
-    screen.step(&format!("curl {sandbox}"));
-    screen.step(&format!("curl -X PUT '{sandbox}?{WAIT}' -d '{}'", map.sandbox().document()));
+    for command in map.sandbox().commands() {
+        screen.step(&command);
+    }
     screen.heading("And look inside the proxies:");
     for proxy in map.proxies() {
         let width = map.proxies().iter().map(|proxy| proxy.name.len()).max().unwrap_or_default();

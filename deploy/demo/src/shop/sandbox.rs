@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::client::{Answer, Connection};
+use crate::client::{Answer, Connection, Field};
 use crate::service::Version;
 
 /// The routing key of the demo's sandbox.
@@ -21,6 +21,9 @@ pub(crate) const SERVICE_PORT: u16 = 8080;
 pub(crate) const PATH: &str = "/v1/sandboxes/alice";
 /// Has an answer wait until every proxy that needs the change has acknowledged it. Below the client's own timeout.
 pub(crate) const WAIT: &str = "wait=programmed&timeout=4s";
+
+/// What a PUT says of its body; the control service takes no other kind.
+const CONTENT: Field<'static> = ("content-type", "application/json");
 
 /// The sandbox, over the REST API of the control service behind `rest`.
 #[derive(Clone, Debug)]
@@ -67,7 +70,7 @@ impl Sandbox {
         let answer = match keyed {
             Version::Fork => {
                 let body = Bytes::from(serde_json::to_vec(&self.document())?);
-                rest.send(Method::PUT, &path, &[("content-type", "application/json")], body).await
+                rest.send(Method::PUT, &path, &[CONTENT], body).await
             }
             Version::Baseline => rest.send(Method::DELETE, &path, &[], Bytes::new()).await,
         };
@@ -80,6 +83,17 @@ impl Sandbox {
             live - sent
         );
         Ok(Change { sent, live, proxies })
+    }
+
+    /// What [`Self::change`] sends, as commands that delete, show and create the sandbox.
+    pub(crate) fn commands(&self) -> [String; 3] {
+        let url = format!("http://{}{PATH}", self.rest);
+        let (name, value) = CONTENT;
+        [
+            format!("curl -X DELETE '{url}?{WAIT}'"),
+            format!("curl {url}"),
+            format!("curl -X PUT '{url}?{WAIT}' -H '{name}: {value}' -d '{}'", self.document()),
+        ]
     }
 
     /// What is put: requests for `cart` with alice's key go to her copy of it.
@@ -131,6 +145,19 @@ mod tests {
         let document = Sandbox::new(addr(1), addr(4711)).document();
         assert_eq!(document.pointer("/spec/routingKey"), Some(&KEY.into()));
         assert_eq!(document.pointer("/spec/forks/0/ports/8080/0"), Some(&"127.0.0.1:4711".into()));
+    }
+
+    /// A body of which curl says nothing is a form to the control service, and refused.
+    #[test]
+    fn the_commands_send_what_the_demo_sends() {
+        let addr = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let sandbox = Sandbox::new(addr(1), addr(4711));
+        let [delete, get, put] = sandbox.commands();
+        assert_eq!(delete, format!("curl -X DELETE 'http://127.0.0.1:1{PATH}?{WAIT}'"));
+        assert_eq!(get, format!("curl http://127.0.0.1:1{PATH}"));
+        assert!(put.contains(" -H 'content-type: application/json' "), "{put}");
+        let body = put.split(" -d '").nth(1).and_then(|body| body.strip_suffix('\'')).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(body).unwrap(), sandbox.document());
     }
 
     #[test]
