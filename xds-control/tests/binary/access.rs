@@ -118,3 +118,20 @@ fn a_unix_socket_beside_tls_is_in_clear_text() {
     let (code, _, stderr) = ask(&server, &["sandbox", "list"]);
     assert_eq!(code, 0, "{stderr}");
 }
+
+#[test]
+fn commands_tell_their_token_to_no_proxy_of_the_environment() {
+    let (folder, service) = (Folder::new(), Service::start(&[]).ready());
+    let token = folder.write("token", "0123456789abcdef");
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    proxy.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", proxy.local_addr().unwrap());
+    let mut command = control();
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        command.env(name, &url);
+    }
+    let arguments = ["sandbox", "list", "--server", &service.rest("http"), "--token-file", &token];
+    let output = command.args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(proxy.accept().is_err(), "nobody connected to the proxy");
+}
