@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicU32};
 
 use spurline_core::{
     catalog::{Catalog, ResourceName, Revision},
+    document::Id,
     model::{Edit, Model},
 };
 use tokio::sync::watch;
@@ -12,6 +13,7 @@ use crate::{
     publisher::{Debounce, Publisher},
     readiness::Readiness,
     streams::{StreamGuard, Streams},
+    withdrawn::Withdrawn,
 };
 
 /// What the control service knows. Clones are the same hub.
@@ -27,6 +29,7 @@ pub(crate) struct Shared {
     writer: Mutex<()>,
     model: RwLock<Model>,
     pub(crate) catalog: RwLock<Catalog>,
+    pub(crate) withdrawn: Mutex<Withdrawn>,
     pub(crate) streams: Streams,
     readiness: Readiness,
     /// Counts applications.
@@ -45,6 +48,7 @@ impl Hub {
             writer: Mutex::default(),
             model: RwLock::new(Model::new()),
             catalog: RwLock::new(Catalog::new()),
+            withdrawn: Mutex::default(),
             streams: Streams::new(),
             readiness: Readiness::new(),
             applied: watch::Sender::new(0),
@@ -60,12 +64,25 @@ impl Hub {
     pub fn apply(&self, edits: Vec<Edit>) -> Revision {
         let shared = &*self.shared;
         let _writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let changes = shared.model.write().unwrap_or_else(PoisonError::into_inner).apply(edits);
+        // What an edit takes away is found edit by edit. The result is that of all at once.
+        let (mut changes, mut gone) = (Vec::new(), Vec::new());
+        {
+            let mut model = shared.model.write().unwrap_or_else(PoisonError::into_inner);
+            for edit in edits {
+                let id = id_of(&edit);
+                let own = model.apply([edit]);
+                let missing = own.iter().filter(|change| change.body.is_none());
+                gone.extend(missing.map(|change| (id.clone(), change.name.clone())));
+                changes.extend(own);
+            }
+        }
         let names: Vec<ResourceName> = changes.iter().map(|change| change.name.clone()).collect();
         let revision = {
             let mut catalog = shared.catalog.write().unwrap_or_else(PoisonError::into_inner);
             let before = catalog.revision();
+            gone.retain(|(_, name)| catalog.get(name.ty, &name.name).is_some());
             let revision = catalog.apply(changes);
+            shared.note_withdrawn(&catalog, gone, revision);
             // Under the catalog's lock, so that nobody sees the revision before its patterns are marked.
             shared.streams.mark(names.iter().filter(|name| is_newer(&catalog, name, before)), revision);
             revision
@@ -147,6 +164,21 @@ impl Shared {
         look(&self.catalog.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Of what `gone` names, what is.
+    fn note_withdrawn(&self, catalog: &Catalog, gone: Vec<(Id, ResourceName)>, at: Revision) {
+        self.with_withdrawn(|withdrawn| {
+            for (id, name) in gone {
+                if catalog.get(name.ty, &name.name).is_none() {
+                    withdrawn.note(id, name, at);
+                }
+            }
+        });
+    }
+
+    pub(crate) fn with_withdrawn<R>(&self, look: impl FnOnce(&mut Withdrawn) -> R) -> R {
+        look(&mut self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(crate) fn with_model<R>(&self, look: impl FnOnce(&Model) -> R) -> R {
         look(&self.model.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -156,6 +188,13 @@ impl Shared {
         let revision = self.with_catalog(Catalog::revision);
         self.published.send_replace(revision);
         self.streams.wake();
+    }
+}
+
+fn id_of(edit: &Edit) -> Id {
+    match edit {
+        Edit::Put(record) => record.document.id(),
+        Edit::Delete { id, .. } => id.clone(),
     }
 }
 

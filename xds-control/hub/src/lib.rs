@@ -11,6 +11,7 @@ mod programmed;
 mod publisher;
 mod readiness;
 mod streams;
+mod withdrawn;
 
 pub use crate::{
     hub::Hub,

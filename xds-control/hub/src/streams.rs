@@ -6,6 +6,7 @@
 
 mod guard;
 mod index;
+mod left;
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 use guard::Wake;
 pub use guard::{StreamGuard, TypeSet};
 pub(crate) use index::{Index, Settled, StreamId};
+use left::LeftStreams;
 
 /// Rejections of single resources that are kept per stream, which is as many as our client names in one answer. Beyond,
 /// the stream counts as rejecting all that changed of the type between what it had acknowledged and what it answers.
@@ -79,12 +81,19 @@ pub(crate) struct Registry {
     pub(crate) index: Index,
     records: Vec<Option<Record>>,
     free: Vec<StreamId>,
+    left: LeftStreams,
+    /// Counts the streams that were opened.
+    opened: u64,
 }
 
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) node: Node,
     opened_at: SystemTime,
+    /// Its place in the order of opening.
+    opened: u64,
+    /// The catalog's revision when it ended, if it has.
+    pub(crate) left: Option<Revision>,
     wake: Arc<Wake>,
     subscriptions: usize,
     acknowledged: [Revision; TYPES.len()],
@@ -121,13 +130,16 @@ impl Streams {
     /// How many streams are open.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.with(|registry| registry.records.len() - registry.free.len())
+        self.with(|registry| registry.records.len() - registry.free.len() - registry.left.len())
     }
 
     /// Up to `limit` streams, oldest record first.
     #[must_use]
     pub fn list(&self, limit: usize) -> Vec<StreamStatus> {
-        self.with(|registry| registry.records.iter().flatten().take(limit).map(Record::status).collect())
+        self.with(|registry| {
+            let live = registry.records.iter().flatten().filter(|record| record.left.is_none());
+            live.take(limit).map(Record::status).collect()
+        })
     }
 
     /// Counts acknowledgements, rejections and streams that came or went.
@@ -164,9 +176,12 @@ impl Streams {
 
 impl Registry {
     fn open(&mut self, wake: Arc<Wake>) -> StreamId {
+        self.opened += 1;
         let record = Record {
             node: Node::default(),
             opened_at: SystemTime::now(),
+            opened: self.opened,
+            left: None,
             wake,
             subscriptions: 0,
             acknowledged: [Revision::default(); TYPES.len()],

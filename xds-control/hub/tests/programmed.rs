@@ -134,3 +134,92 @@ async fn who_waits_is_told_when_the_last_has_it_and_at_the_deadline() {
     }
     assert!(start.elapsed() < Duration::from_secs(50), "{:?}", start.elapsed());
 }
+
+/// A wait of `span` for a sandbox: how many have it, and whether that is everybody.
+async fn wait(hub: &Hub, name: &str, span: Duration) -> (usize, usize, bool) {
+    let programmed = hub.wait_programmed(&id(name), Instant::now() + span).await;
+    (programmed.acknowledged, programmed.proxies, programmed.is_complete())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_ends_while_it_owes_an_answer_has_nothing_until_its_node_is_back() {
+    let (hub, _publisher) = Hub::new(Debounce::default());
+    let first = hub.apply(vec![put("a", &[("cart", 1)])]);
+    let cart = Pattern::Prefix("shop/Deployment/cart/".into());
+    let mut guard = stream(&hub, "n", &cart);
+    guard.acknowledged(OVERRIDE, first);
+    let second = hub.apply(vec![put("a", &[("cart", 2)])]);
+    let waiting = tokio::spawn({
+        let hub = hub.clone();
+        async move { wait(&hub, "a", Duration::from_secs(20)).await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(guard);
+    assert_eq!(counts(&hub.programmed(&id("a"))), (0, 0), "nobody is there");
+    assert_eq!(waiting.await.unwrap(), (0, 1, false));
+    assert_eq!(wait(&hub, "a", Duration::from_secs(1)).await, (0, 1, false), "nor for the next who waits");
+    let mut other = stream(&hub, "other", &cart);
+    other.acknowledged(OVERRIDE, second);
+    assert_eq!(wait(&hub, "a", Duration::from_secs(1)).await, (1, 2, false), "another node is no substitute");
+    let mut back = stream(&hub, "n", &cart);
+    assert_eq!(wait(&hub, "a", Duration::from_secs(1)).await, (1, 2, false), "back, without an answer");
+    back.acknowledged(OVERRIDE, second);
+    assert_eq!(wait(&hub, "a", Duration::from_secs(1)).await, (2, 2, true));
+    drop((back, other));
+    assert_eq!(wait(&hub, "a", Duration::from_secs(1)).await, (0, 0, true), "they left and owed nothing");
+    assert_eq!(hub.streams().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_left_is_forgotten_after_a_while_and_never_counts_for_what_came_later() {
+    let (hub, _publisher) = Hub::new(Debounce::default());
+    hub.apply(vec![put("a", &[("cart", 1)])]);
+    drop(stream(&hub, "n", &Pattern::All));
+    hub.apply(vec![put("later", &[("cart", 1)])]);
+    assert_eq!(wait(&hub, "a", Duration::from_secs(1)).await, (0, 1, false));
+    assert_eq!(wait(&hub, "later", Duration::from_secs(1)).await, (0, 0, true));
+    assert!(hub.streams().list(9).is_empty());
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    assert_eq!(wait(&hub, "a", Duration::from_secs(1)).await, (0, 0, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_the_end_of_the_service_cuts_is_never_complete() {
+    let (hub, _publisher) = Hub::new(Debounce::default());
+    let revision = hub.apply(vec![put("a", &[("cart", 1)])]);
+    let mut guard = stream(&hub, "n", &Pattern::All);
+    let waiting = tokio::spawn({
+        let hub = hub.clone();
+        async move { (wait(&hub, "a", Duration::from_secs(60)).await, Instant::now()) }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let stopped = Instant::now();
+    hub.stop();
+    let (answer, at) = waiting.await.unwrap();
+    assert_eq!(answer, (0, 1, false));
+    assert!(at - stopped < Duration::from_secs(1));
+    guard.acknowledged(OVERRIDE, revision);
+    drop(guard);
+    assert!(!wait(&hub, "a", Duration::from_secs(60)).await.2, "nor is one that begins then");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_edit_takes_away_is_waited_for_until_all_know() {
+    let (hub, _publisher) = Hub::new(Debounce::default());
+    let first = hub.apply(vec![put("a", &[("cart", 1), ("web", 1)]), put("b", &[("web", 1)])]);
+    let mut cart = stream(&hub, "cart", &Pattern::Prefix("shop/Deployment/cart/".into()));
+    let mut web = stream(&hub, "web", &Pattern::Prefix("shop/Deployment/web/".into()));
+    cart.acknowledged(OVERRIDE, first);
+    web.acknowledged(OVERRIDE, first);
+    let second = hub.apply(vec![put("a", &[("web", 1)]), put("b", &[("web", 2)])]);
+    web.acknowledged(OVERRIDE, second);
+    assert_eq!(counts(&hub.programmed(&id("a"))), (1, 2));
+    assert_eq!(wait(&hub, "a", Duration::from_secs(5)).await, (1, 2, false));
+    assert_eq!(wait(&hub, "b", Duration::from_secs(5)).await, (1, 1, true), "b took nothing away");
+    // The same again changes nothing, and is no more in force for it.
+    hub.apply(vec![put("a", &[("web", 1)])]);
+    assert_eq!(wait(&hub, "a", Duration::from_secs(5)).await, (1, 2, false));
+    cart.acknowledged(OVERRIDE, second);
+    assert_eq!(wait(&hub, "a", Duration::from_secs(5)).await, (2, 2, true));
+    assert_eq!(counts(&hub.programmed(&id("a"))), (1, 1), "and then it is over");
+}

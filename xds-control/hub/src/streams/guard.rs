@@ -192,13 +192,14 @@ impl StreamGuard {
 
 impl Drop for StreamGuard {
     fn drop(&mut self) {
-        self.edit(|registry| {
-            for (of, pattern) in self.subscriptions.keys() {
-                if let Some(ty) = super::TYPES.into_iter().find(|ty| slot(*ty) == *of) {
-                    registry.index.remove(ty, pattern, self.id);
-                }
-            }
-            registry.close(self.id);
+        let ty_of = |of: u8| super::TYPES.into_iter().find(|ty| slot(*ty) == of);
+        let subscriptions = std::mem::take(&mut self.subscriptions).into_keys();
+        let subscriptions = subscriptions.filter_map(|(of, pattern)| Some((ty_of(of)?, pattern))).collect();
+        // Under the catalog's lock, so that nothing is marked in between.
+        self.shared.with_catalog(|catalog| {
+            let revision = catalog.revision();
+            self.shared.streams.with(|registry| registry.leave(self.id, subscriptions, revision));
         });
+        self.shared.streams.touch();
     }
 }

@@ -234,7 +234,8 @@ impl World {
                 .filter_map(|peer| Some((&*peer.node, peer.verdict(&names)?)))
                 .collect();
             let has = verdicts.iter().filter(|(_, verdict)| verdict.acknowledged).count();
-            let programmed = self.hub.programmed(&id(sandbox));
+            let given = self.hub.model(|model| model.resources_of(&id(sandbox)));
+            let programmed = self.hub.programmed_names(&given, Revision(u64::MAX));
             assert_eq!(programmed.proxies, verdicts.len(), "{sandbox}: {self:#?}");
             if self.has_flood {
                 assert!(programmed.acknowledged <= has, "{sandbox}: {programmed:?} for {has} of {self:#?}");
