@@ -4,6 +4,7 @@ use std::{
     future::poll_fn,
     io,
     net::SocketAddr,
+    pin::Pin,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -13,7 +14,7 @@ use spurline_config::{Protocol, Role};
 use spurline_net::{Accepted, Detection, Transport, detect};
 use spurline_route::Endpoint;
 use spurline_telemetry::metrics::{Counter, Detected, Limit, ListenerKind, Refusal};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWrite as _, net::TcpStream};
 
 use crate::{
     binding::Binding,
@@ -220,13 +221,19 @@ impl Connection {
     /// connection before it has read our last answer (RFC 9112 section 9.6).
     pub(crate) async fn linger(&mut self, worker: &Worker) {
         let params = worker.params();
-        if tokio::io::AsyncWriteExt::shutdown(&mut self.stream).await.is_err() {
-            return;
-        }
         self.deadline.set(worker.recent(), Some(params.timeouts.client_fin));
         let limit = self.received + params.drain_body_bytes_max;
+        // In TLS the end is something to send, which a client that takes nothing must not make us wait for.
+        let mut ended = false;
         poll_fn(|cx| {
             while !self.fin && self.received < limit {
+                if !ended {
+                    match Pin::new(&mut self.stream).poll_shutdown(cx) {
+                        Poll::Ready(Ok(())) => ended = true,
+                        Poll::Ready(Err(_)) => break,
+                        Poll::Pending => {}
+                    }
+                }
                 self.input.clear();
                 match self.poll_fill(cx) {
                     Poll::Ready(Ok(_)) => {}
