@@ -22,7 +22,7 @@ mod upstream;
 
 use certificates::{Authority, EXPIRED, VALID};
 use clients::{Curl, s_client};
-use spurline_tests::{Builder, Override, Recorder, Routes, TestProxy};
+use spurline_tests::{Builder, Override, Recorder, Routes, Step, TestProxy};
 
 const WORKLOAD: &str = "shop/Deployment/cart";
 const KEY: &str = "k3v9m2x7q4ab";
@@ -167,6 +167,24 @@ fn a_client_needs_a_certificate_where_there_is_an_authority_for_them() {
     assert_ne!(server.code, Some(0), "a server's certificate is none for a client: {server:?}");
     assert_eq!(handshakes(&proxy, "certificate"), 4.0, "{:?}", proxy.metrics());
     assert_eq!(recorder.requests().len(), 1);
+}
+
+#[test]
+fn large_bodies_go_both_ways_and_a_slow_reader_gets_all_of_one() {
+    const BYTES: usize = 4_000_000;
+    let recorder = Recorder::scripted("one", |_| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n");
+        vec![Step::Body, Step::Send([head.into_bytes(), vec![b'd'; BYTES]].concat())]
+    });
+    let authority = Authority::new("Shop");
+    let certificate = authority.server("a", &["a.example"], VALID).setting("");
+    let proxy = terminating(&recorder, "", &[certificate]).start();
+    let upload = authority.path("upload");
+    std::fs::write(&upload, vec![b'u'; BYTES]).unwrap();
+    let options = ["-T", upload.to_str().unwrap(), "--limit-rate", "3M"];
+    let got = Curl::new(&authority, proxy.address()).get("a.example", &options);
+    assert_eq!((got.code, got.stdout.len()), (Some(0), BYTES), "{}", got.stderr);
+    assert!(recorder.violations().is_empty(), "{:?}", recorder.violations());
 }
 
 #[test]

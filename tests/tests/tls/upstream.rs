@@ -156,6 +156,23 @@ fn a_body_that_ends_with_its_connection_is_whole_only_after_a_close_notify() {
 }
 
 #[test]
+fn a_connection_in_tls_is_kept_and_used_again() {
+    let authority = Authority::new("Shop");
+    let files = authority.server("up", &["127.0.0.1"], VALID);
+    let answer = "while True:\n            \
+                  c.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok')\n            \
+                  if not c.recv(65536): break";
+    let server = Server::python(&files, answer);
+    let proxy = originating(&server, &authority).start();
+    let mut client = proxy.client();
+    for _ in 0..3 {
+        assert_eq!(client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").text(), "ok");
+    }
+    assert_eq!(proxy.metric("spurline_upstream_connects_total", &[("result", "ok")]), 1.0);
+    assert_eq!(proxy.metric("spurline_upstream_reused_total", &[]), 2.0);
+}
+
+#[test]
 fn tls_that_passes_through_gets_no_other_around_it() {
     let authority = Authority::new("Shop");
     let server = Server::start(&["-www"], &authority.server("up", &["up.example"], VALID));
