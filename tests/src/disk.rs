@@ -19,10 +19,10 @@ impl SmallDisk {
     pub fn new(kib: usize) -> Self {
         let directory = tempfile::tempdir().expect("make a directory");
         let path = directory.path().display().to_string();
-        // The shell stays, and the namespace with it.
+        // The process stays, and the namespace with it. It has no child that would outlive it.
         let script = format!(
             "mount --make-rprivate / && mount -t tmpfs -o size={kib}k tmpfs '{path}' && touch '{path}/.mounted' && \
-             while :; do sleep 1000; done"
+             exec sleep infinity"
         );
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", &script]);

@@ -48,16 +48,16 @@ impl Connection {
 
     /// Connects as somebody who answers pings and lets only so many bytes of each stream come before they are read.
     pub fn with_window(address: SocketAddr, window_bytes: u32) -> Self {
-        let opened = Self::connect(endpoint(address).initial_stream_window_size(window_bytes));
+        let opened = Self::connect(&endpoint(address).initial_stream_window_size(window_bytes));
         opened.unwrap_or_else(|error| panic!("connect to {address}: {error}"))
     }
 
     /// Connects within the harness's deadline.
     pub fn try_open(address: SocketAddr) -> Result<Self, String> {
-        Self::connect(endpoint(address))
+        Self::connect(&endpoint(address))
     }
 
-    fn connect(endpoint: Endpoint) -> Result<Self, String> {
+    fn connect(endpoint: &Endpoint) -> Result<Self, String> {
         match within(DEADLINE, endpoint.connect()) {
             Some(Ok(channel)) => Ok(Self(channel)),
             Some(Err(error)) => Err(format!("{error:?}")),

@@ -290,7 +290,7 @@ fn rejects(
     let whole = rejection(None).filter(|whole| required.any_between(acknowledged, whole.revision));
     let whole = whole.map(|whole| &whole.reason);
     let beyond = beyond.filter(|Beyond { after, upto, .. }| required.any_between(*after, *upto));
-    let unnamed = whole.or(beyond.map(|beyond| &beyond.reason)).map(|reason| ("", reason));
+    let unnamed = whole.or_else(|| beyond.map(|beyond| &beyond.reason)).map(|reason| ("", reason));
     let mut any = false;
     for (resource, reason) in named.chain(unnamed) {
         any = true;

@@ -89,7 +89,7 @@ pub enum StoreError {
     #[error(
         "{0}; what was to be written may be found so at the next start, unless it can be taken back before"
     )]
-    Unsure(Arc<StoreError>),
+    Unsure(Arc<Self>),
 }
 
 // === impl Store ===
