@@ -111,15 +111,17 @@ impl Stream {
     }
 
     async fn next(&mut self) -> Result<Bytes, End> {
-        if matches!(self.admission, Admission::Waiting) {
-            self.admit().await?;
-        }
         loop {
             if let Some(response) = self.poll()? {
                 return Ok(self.encode(&response));
             }
             match self.event().await {
-                Event::Request(Ok(Some(request))) => self.request(request)?,
+                Event::Request(Ok(Some(request))) => {
+                    if matches!(self.admission, Admission::Waiting) {
+                        self.admit().await?;
+                    }
+                    self.request(request)?;
+                }
                 Event::Request(Ok(None)) => return Err(End(None)),
                 Event::Request(Err(status)) => return Err(End(Some(status))),
                 Event::Woken(types) => self.wake(types),
@@ -129,7 +131,8 @@ impl Stream {
         }
     }
 
-    /// Nothing is read before, so that what the client has waits on its side.
+    /// Not before the client has said something: those that only open streams hold up nobody. What else it says waits on
+    /// its side.
     async fn admit(&mut self) -> Result<(), End> {
         let semaphore = Arc::clone(&self.ads.initial_syncs);
         let _waiting = Counted::new(&self.ads.metrics.initial_syncs_waiting);
