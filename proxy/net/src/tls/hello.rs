@@ -25,7 +25,7 @@ pub struct Heard {
 /// What was sent is no ClientHello, or one that is too long.
 #[derive(Debug)]
 pub struct Unreadable {
-    /// The alert that says so, to be sent as it is.
+    /// The alert that says so, to be sent as it is; empty where there is nothing to say, as to an alert.
     pub alert: Vec<u8>,
     /// What is wrong.
     pub reason: String,
@@ -99,5 +99,43 @@ impl Unreadable {
     fn new(reason: &impl ToString) -> Self {
         // decode_error, fatal.
         Self { alert: vec![21, 3, 3, 0, 2, 2, 50], reason: reason.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_arrives_in_whatever_pieces_is_read_refused_or_waited_for(
+            records in prop::collection::vec((20_u8..25, prop::collection::vec(any::<u8>(), 0..80)), 0..6),
+            cuts in prop::collection::vec(0..600_usize, 0..8),
+        ) {
+            let mut bytes = Vec::new();
+            for (kind, fragment) in records {
+                let [high, low] = u16::try_from(fragment.len()).unwrap().to_be_bytes();
+                bytes.extend([kind, 3, 1, high, low]);
+                bytes.extend(fragment);
+            }
+            let mut ends: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).chain([bytes.len()]).collect();
+            ends.sort_unstable();
+            let mut hello = Hello::default();
+            for end in ends {
+                match hello.read(&bytes[..end]) {
+                    Ok(None) => {}
+                    Ok(Some(heard)) => {
+                        let _name = heard.server_name();
+                        break;
+                    }
+                    Err(unreadable) => {
+                        prop_assert!(unreadable.alert.first().is_none_or(|kind| *kind == 21));
+                        break;
+                    }
+                }
+            }
+        }
     }
 }
