@@ -115,6 +115,10 @@ impl Stream {
             if let Some(response) = self.poll()? {
                 return Ok(self.encode(&response));
             }
+            // What it asked for has been handed over; whether it answers is not for others to wait for.
+            if matches!(self.admission, Admission::Syncing { .. }) && self.session.is_sent() {
+                self.admission = Admission::Done;
+            }
             match self.event().await {
                 Event::Request(Ok(Some(request))) => {
                     if matches!(self.admission, Admission::Waiting) {
@@ -216,12 +220,7 @@ impl Stream {
                 Effect::Describe(node) => self.describe(node),
                 Effect::Subscribe(ty, pattern) => self.guard.subscribe(ty, &pattern),
                 Effect::Unsubscribe(ty, pattern) => self.guard.unsubscribe(ty, &pattern),
-                Effect::Acknowledged(ty, revision) => {
-                    self.guard.acknowledged(ty, revision);
-                    if self.session.is_sent() {
-                        self.admission = Admission::Done;
-                    }
-                }
+                Effect::Acknowledged(ty, revision) => self.guard.acknowledged(ty, revision),
                 Effect::Rejected(ty, rejection) => {
                     self.ads.metrics.rejections.get_or_create(&TypeLabel::of(ty)).inc();
                     self.rejections.note(ty, &rejection, || self.guard.node());
