@@ -12,16 +12,15 @@ use crate::{
 };
 
 impl Connection {
-    /// Opens a stream with a request whose hop-by-hop fields are gone. A client only.
+    /// Whether a stream can be opened now: what [`Connection::open`] would say, with nothing sent.
     ///
     /// # Errors
-    /// See [`OpenError`]; nothing was sent then.
-    pub fn open(&mut self, head: &Head, scheme: Scheme, end: End) -> Result<StreamId, OpenError> {
+    /// See [`OpenError`].
+    pub fn can_open(&self) -> Result<(), OpenError> {
         if self.is_going_away() || self.role == Role::Server {
             return Err(OpenError::GoingAway);
         }
-        let id = self.next;
-        if id > StreamId::MAX || self.opened >= self.settings.streams_total_max {
+        if self.next > StreamId::MAX || self.opened >= self.settings.streams_total_max {
             return Err(OpenError::Exhausted);
         }
         if self.streams.open() >= self.settings.streams_max.min(self.peer.streams_max) {
@@ -30,6 +29,16 @@ impl Connection {
         if self.output.len() >= self.settings.output_bytes_max {
             return Err(OpenError::OutputFull);
         }
+        Ok(())
+    }
+
+    /// Opens a stream with a request whose hop-by-hop fields are gone. A client only.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing was sent then.
+    pub fn open(&mut self, head: &Head, scheme: Scheme, end: End) -> Result<StreamId, OpenError> {
+        self.can_open()?;
+        let id = self.next;
         self.next = StreamId(id.get() + 2);
         self.insert_stream(id, Progress::Head, Progress::Body);
         if let Some(stream) = self.streams.get_mut(id) {
