@@ -74,10 +74,10 @@ impl Judge<'_> {
 
     fn put(&self, document: Box<Document>, condition: &Condition) -> Result<Judged, Refusal> {
         let id = document.id();
-        let (current, is_same) = self.index.read(|entries| {
+        let (current, creation_unix_ms, is_same) = self.index.read(|entries| {
             let is_same =
                 self.hub.model(|model| model.get(&id).is_some_and(|known| known.document == *document));
-            (entries.get(&id).copied(), is_same)
+            (entries.get(&id).copied(), entries.creation_unix_ms(self.now_unix_ms), is_same)
         });
         self.refuse_of_file(&id)?;
         check(condition, current.as_ref())?;
@@ -86,7 +86,7 @@ impl Judge<'_> {
         }
         let mut meta = Meta {
             version: self.next_version,
-            created_unix_ms: current.map_or(self.now_unix_ms, |current| current.created_unix_ms),
+            created_unix_ms: current.map_or(creation_unix_ms, |current| current.created_unix_ms),
             updated_unix_ms: self.now_unix_ms,
             seen_unix_ms: self.now_unix_ms,
             ttl: document.ttl(),

@@ -25,6 +25,10 @@ pub(crate) struct Meta {
     pub(crate) ttl: Ttl,
 }
 
+/// A document is created later than those before it, though the clock may not have moved. A clock that was set back
+/// further than this is believed.
+const CLOCK_STEP_MS: u64 = 1000;
+
 /// All of them. The writer holds the lock while it applies a batch to the hub, so that who holds it to read sees
 /// documents and versions that belong together.
 #[derive(Debug, Default)]
@@ -34,6 +38,7 @@ pub(crate) struct Index(RwLock<Entries>);
 pub(crate) struct Entries {
     metas: BTreeMap<Id, Meta>,
     ends: BTreeSet<(u64, Id)>,
+    newest_unix_ms: u64,
 }
 
 /// How the store is, for the status page.
@@ -93,8 +98,18 @@ impl Entries {
         self.metas.len()
     }
 
+    /// When a document is created that is written now: never at the same time as one that is there already, for of two
+    /// that want one key the older has it.
+    pub(super) fn creation_unix_ms(&self, now_unix_ms: u64) -> u64 {
+        match self.newest_unix_ms.checked_sub(now_unix_ms) {
+            Some(ahead_ms) if ahead_ms < CLOCK_STEP_MS => self.newest_unix_ms + 1,
+            _ => now_unix_ms,
+        }
+    }
+
     pub(super) fn put(&mut self, id: Id, meta: Meta) {
         self.remove(&id);
+        self.newest_unix_ms = self.newest_unix_ms.max(meta.created_unix_ms);
         if let Some(ends) = meta.ends_unix_ms() {
             self.ends.insert((ends, id.clone()));
         }

@@ -296,3 +296,16 @@ async fn a_panic_of_the_thread_is_its_end() {
     let work = Work::Heartbeat { id: Id::new(Kind::Sandbox, "a") };
     assert!(matches!(writer.handle().write("test", work, Mode::Commit).await, Err(Refusal::Stopped)));
 }
+
+#[tokio::test]
+async fn of_two_that_are_created_within_one_tick_of_the_clock_the_first_is_the_older() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = Run::start(&folder.path().join("store.redb"), START_MS);
+    let first = run.put("z", 1).await.unwrap().meta.created_unix_ms;
+    let second = run.put("a", 1).await.unwrap().meta.created_unix_ms;
+    assert_eq!((first, second), (START_MS, START_MS + 1));
+    assert_eq!(run.put("z", 2).await.unwrap().meta.created_unix_ms, first);
+    // A clock that was set back is believed.
+    run.clock.store(START_MS - 3_600_000, Ordering::Relaxed);
+    assert_eq!(run.put("b", 1).await.unwrap().meta.created_unix_ms, START_MS - 3_600_000);
+}
