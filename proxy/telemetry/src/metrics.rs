@@ -21,9 +21,9 @@ mod shard;
 
 pub use defs::{Counter, Gauge, Histogram};
 pub use labels::{
-    Breaker, CarrierLabel, Closing, ConnectResult, ControlDirection, Detected, Direction, FileUpdate,
-    Handshake, Limit, ListenerKind, Reason, Refusal, ResourceUpdate, RetryReason, SelectionLabel,
-    SnapshotEvent, StatusClass, StreamEnd, TableUpdate, TunnelKind,
+    Breaker, By, CarrierLabel, Closing, ConnectResult, ControlDirection, Detected, Direction, FileUpdate,
+    Flood, Handshake, Limit, ListenerKind, Reason, Refusal, ResourceUpdate, RetryReason, SelectionLabel,
+    Side, SnapshotEvent, StatusClass, StreamEnd, TableUpdate, TunnelKind,
 };
 pub use reference::reference;
 pub use registry::{CONTENT_TYPE, Registry};

@@ -1,9 +1,9 @@
 //! The table of series: one entry per family with its name, labels and help. Everything else is derived from it.
 
 use super::labels::{
-    Breaker, CarrierLabel, Closing, ConnectResult, ControlDirection, Detected, Direction, FileUpdate,
-    Handshake, Limit, ListenerKind, Reason, Refusal, ResourceUpdate, RetryReason, SelectionLabel,
-    SnapshotEvent, StatusClass, StreamEnd, TableUpdate, TunnelKind,
+    Breaker, By, CarrierLabel, Closing, ConnectResult, ControlDirection, Detected, Direction, FileUpdate,
+    Flood, Handshake, Limit, ListenerKind, Reason, Refusal, ResourceUpdate, RetryReason, SelectionLabel,
+    Side, SnapshotEvent, StatusClass, StreamEnd, TableUpdate, TunnelKind,
 };
 
 /// One metric family. A family without labels has one series, others one per combination of label values.
@@ -140,6 +140,18 @@ families! {
         Tunnels(kind: TunnelKind) = "spurline_tunnels";
         /// Tunnels closed because the override that led to their fork was removed.
         TunnelsCut = "spurline_tunnels_cut";
+        /// HTTP/2 connections on which the prefaces were exchanged.
+        Http2Connections(side: Side) = "spurline_http2_connections";
+        /// HTTP/2 connections ended because the peer broke the protocol; floods count here too.
+        Http2ConnectionErrors(side: Side) = "spurline_http2_connection_errors";
+        /// HTTP/2 connections ended because the peer exceeded a budget.
+        Http2Floods(side: Side, flood: Flood) = "spurline_http2_floods";
+        /// GOAWAY frames; the two of a graceful end count once.
+        Http2GoAways(side: Side, by: By) = "spurline_http2_goaways";
+        /// HTTP/2 streams opened.
+        Http2Streams(side: Side) = "spurline_http2_streams";
+        /// HTTP/2 streams reset.
+        Http2Resets(side: Side, by: By) = "spurline_http2_resets";
         /// Bytes moved, heads and framing included.
         Bytes(direction: Direction) = "spurline_bytes";
         /// New route tables, by what became of them.
@@ -182,6 +194,10 @@ families! {
         UpstreamConnectionsActive = "spurline_upstream_connections_active";
         /// Upstream connections kept open without a request.
         UpstreamIdle = "spurline_upstream_idle";
+        /// HTTP/2 connections open now.
+        Http2ConnectionsActive(side: Side) = "spurline_http2_connections_active";
+        /// HTTP/2 streams open now.
+        Http2StreamsActive(side: Side) = "spurline_http2_streams_active";
         /// Endpoints out of rotation now, counted once per worker.
         Ejected = "spurline_ejected";
         /// When the first of the certificates that clients are shown ends, in seconds since 1970; 0: there is none.
@@ -253,7 +269,8 @@ mod tests {
             assert!(names.insert(family.name), "{} twice", family.name);
             assert!(family.name.starts_with("spurline_"), "{}", family.name);
             assert!(!family.name.ends_with("_total"), "{}: the encoder adds _total", family.name);
-            assert!(family.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", family.name);
+            let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+            assert!(family.name.bytes().all(plain), "{}", family.name);
         }
     }
 

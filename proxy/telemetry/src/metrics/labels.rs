@@ -176,6 +176,8 @@ labels! {
         Stale = "stale",
         /// the upstream reset an idempotent request before it answered
         Reset = "reset",
+        /// the upstream said that it had not processed it: `REFUSED_STREAM` or `GOAWAY` (RFC 9113 §8.7)
+        Refused = "refused",
     }
 
     /// Which circuit breaker was open.
@@ -212,6 +214,46 @@ labels! {
         Descriptors = "descriptors",
         /// resources that are kept of the control service: one more was rejected
         ControlResources = "control-resources",
+    }
+
+    /// On which side of this proxy an HTTP/2 connection is.
+    Side {
+        /// a client's
+        Downstream = "downstream",
+        /// one to an upstream
+        Upstream = "upstream",
+    }
+
+    /// Who ended an HTTP/2 stream or connection.
+    By {
+        /// the peer
+        Peer = "peer",
+        /// this proxy
+        Proxy = "proxy",
+    }
+
+    /// Which budget of an HTTP/2 connection its peer exceeded.
+    Flood {
+        /// `http2_answer_bytes_max`: answers that the peer provokes and does not read
+        Answers = "answers",
+        /// `http2_continuations_max`: CONTINUATION frames of one header block
+        Continuations = "continuations",
+        /// `http2_empty_frames_*`: frames that carry nothing
+        EmptyFrames = "empty-frames",
+        /// `http2_forced_resets_*`: streams that had to be reset for what the client did on them
+        ForcedResets = "forced-resets",
+        /// a header block that is far over `head_bytes_max`
+        HeaderBytes = "header-bytes",
+        /// `http2_ignored_frames_*`: frames without an effect
+        Ignored = "ignored",
+        /// `http2_pings_*`: PING frames
+        Pings = "pings",
+        /// `http2_resets_*`: streams that the client opened and reset
+        Resets = "resets",
+        /// `http2_settings_frames_*`: SETTINGS frames
+        Settings = "settings",
+        /// `http2_window_updates_*`: WINDOW_UPDATE frames
+        WindowUpdates = "window-updates",
     }
 
     /// What a tunnel carries.
@@ -376,6 +418,10 @@ labels! {
         ResponseTimeout = "response-timeout",
         /// the request was not finished within `request_timeout`
         RequestTimeout = "request-timeout",
+        /// the deadline that the request itself carries, `grpc-timeout`, passed
+        GrpcTimeout = "grpc-timeout",
+        /// the upstream refused the request unprocessed: `REFUSED_STREAM` or `GOAWAY` (RFC 9113 §8.7)
+        UpstreamRefused = "upstream-refused",
         /// the upstream closed or reset the connection before a response head
         UpstreamReset = "upstream-reset",
         /// the upstream's response violates HTTP
