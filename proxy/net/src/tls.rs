@@ -5,6 +5,7 @@
 //! that are open keep what they were opened with. No revocation is checked, no early data is taken, no secrets are logged.
 
 mod alert;
+mod alpn;
 mod certificate;
 mod client;
 mod der;
@@ -18,12 +19,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use alpn::{Alpn, Speech};
 pub use certificate::CertificateFiles;
 pub use client::{ClientFiles, ClientTls};
 pub use failure::{HandshakeError, HandshakeFault};
 pub use file::Reload;
 pub use hello::{HELLO_BYTES_MAX, Heard, Hello, Unreadable};
-pub use server::{HandshakeFailure, Offer, ServerFiles, ServerTls, Speech};
+pub use server::{HandshakeFailure, Offer, ServerFiles, ServerTls};
 
 /// The lowest version that is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_rustls::TlsStream;
 
-use crate::{peer_closed, set_linger_reset};
+use crate::{peer_closed, set_linger_reset, tls::Alpn};
 
 /// A connected stream of bytes.
 ///
@@ -46,6 +46,8 @@ pub struct Session<'a> {
     pub version: &'static str,
     /// It goes on from an earlier one.
     pub resumed: bool,
+    /// What is spoken inside; `None` when one of the peers named nothing.
+    pub alpn: Option<Alpn>,
     /// The name that the client asked for; of a connection that we made it is not known here.
     pub server_name: Option<&'a str>,
 }
@@ -81,7 +83,8 @@ impl Transport {
             TlsStream::Client(_) => None,
         };
         let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
-        Some(Session { version, resumed, server_name })
+        let alpn = connection.alpn_protocol().and_then(Alpn::of);
+        Some(Session { version, resumed, alpn, server_name })
     }
 
     /// Whether something that was written has not been handed to the kernel yet, so that

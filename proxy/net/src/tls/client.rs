@@ -23,6 +23,7 @@ use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::{
     HandshakeError, MinVersion, Reload, Speech, TlsError,
+    alpn::BySpeech,
     certificate::identity,
     der::Summary,
     file::{Followed, authorities},
@@ -47,7 +48,7 @@ pub struct ClientFiles {
 pub struct ClientTls {
     files: ClientFiles,
     provider: Arc<CryptoProvider>,
-    offer: ArcSwap<Offer>,
+    configs: ArcSwap<BySpeech<Arc<ClientConfig>>>,
     state: Mutex<State>,
 }
 
@@ -55,13 +56,6 @@ pub struct ClientTls {
 struct State {
     roots: Followed<Arc<RootCertStore>>,
     identity: Option<Followed<Arc<CertifiedKey>>>,
-}
-
-/// What servers are offered at one time.
-#[derive(Debug)]
-struct Offer {
-    http1: Arc<ClientConfig>,
-    opaque: Arc<ClientConfig>,
 }
 
 /// Says who issued a certificate that nobody vouches for; in all else the library decides.
@@ -91,8 +85,8 @@ impl ClientTls {
         let load =
             |(cert, key): &(PathBuf, PathBuf)| Followed::load(&[cert, key], || shown(cert, key, &provider));
         let state = State { roots, identity: files.identity.as_ref().map(load).transpose()? };
-        let offer = ArcSwap::from_pointee(state.offer(&files, &provider)?);
-        Ok(Self { files, provider, offer, state: Mutex::new(state) })
+        let configs = ArcSwap::from_pointee(state.configs(&files, &provider)?);
+        Ok(Self { files, provider, configs, state: Mutex::new(state) })
     }
 
     /// Reads those files again that changed since the last look.
@@ -105,8 +99,8 @@ impl ClientTls {
             reload.note(cert, followed.follow(&[cert, key], || shown(cert, key, provider)));
         }
         if !reload.taken.is_empty() {
-            match state.offer(files, provider) {
-                Ok(offer) => self.offer.store(Arc::new(offer)),
+            match state.configs(files, provider) {
+                Ok(configs) => self.configs.store(Arc::new(configs)),
                 Err(error) => reload.rejected.push(error),
             }
         }
@@ -123,12 +117,7 @@ impl ClientTls {
         stream: TcpStream,
         speech: Speech,
     ) -> Result<Transport, HandshakeError> {
-        let offer = self.offer.load();
-        let config = match speech {
-            Speech::Http1 => Arc::clone(&offer.http1),
-            Speech::Opaque => Arc::clone(&offer.opaque),
-        };
-        drop(offer);
+        let config = Arc::clone(self.configs.load().get(speech));
         let named = self.files.server_name.as_deref().map(ServerName::try_from);
         let name = match named {
             Some(Ok(name)) => name.to_owned(),
@@ -143,7 +132,11 @@ impl ClientTls {
 // === impl State ===
 
 impl State {
-    fn offer(&self, files: &ClientFiles, provider: &Arc<CryptoProvider>) -> Result<Offer, TlsError> {
+    fn configs(
+        &self,
+        files: &ClientFiles,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<BySpeech<Arc<ClientConfig>>, TlsError> {
         let unusable = |error: &dyn fmt::Display| TlsError::unusable(&files.ca, error.to_string());
         if let Some(name) = &files.server_name {
             ServerName::try_from(name.as_str()).map_err(|error| unusable(&error))?;
@@ -157,16 +150,18 @@ impl State {
             .map_err(|error| unusable(&error))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Explaining { verifier, ca: files.ca.clone() }));
-        let opaque = match &self.identity {
+        let config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
                 let identity = SingleCertAndKey::from(Arc::clone(&identity.current));
                 builder.with_client_cert_resolver(Arc::new(identity))
             }
         };
-        let mut http1 = opaque.clone();
-        http1.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Offer { http1: Arc::new(http1), opaque: Arc::new(opaque) })
+        Ok(BySpeech::new(|protocols| {
+            let mut config = config.clone();
+            config.alpn_protocols = protocols;
+            Arc::new(config)
+        }))
     }
 }
 

@@ -19,20 +19,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::{StartHandshake, TlsStream};
 
 use super::{
-    CertificateFiles, HandshakeError, Heard, MinVersion, Reload, TlsError,
+    CertificateFiles, HandshakeError, Heard, MinVersion, Reload, Speech, TlsError,
+    alpn::BySpeech,
     certificate::Certificate,
     file::{Followed, authorities},
 };
 use crate::Transport;
-
-/// What is spoken inside of TLS, which the handshake agrees on (RFC 7301).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speech {
-    /// HTTP/1.1.
-    Http1,
-    /// Something that has no name; none is agreed on.
-    Opaque,
-}
 
 /// What a server needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,8 +56,7 @@ struct State {
 #[derive(Debug)]
 pub struct Offer {
     names: Arc<Names>,
-    http1: Arc<ServerConfig>,
-    opaque: Arc<ServerConfig>,
+    configs: BySpeech<Arc<ServerConfig>>,
 }
 
 /// Certificates by the names they are shown for: `a.example`, `.b.example` for one label more, empty for all.
@@ -165,13 +156,16 @@ impl State {
             None => builder.with_no_client_auth(),
             Some(verifier) => builder.with_client_cert_verifier(Arc::clone(&verifier.current)),
         };
-        let mut opaque = builder.with_cert_resolver(Arc::clone(&names) as _);
+        let mut config = builder.with_cert_resolver(Arc::clone(&names) as _);
         // Its keys change by themselves every six hours. New ones with each change of a file, so that no client resumes
         // a session that the new certificates or authorities would not have allowed.
-        opaque.ticketer = rustls::crypto::ring::Ticketer::new().map_err(unusable)?;
-        let mut http1 = opaque.clone();
-        http1.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Offer { names, http1: Arc::new(http1), opaque: Arc::new(opaque) })
+        config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(unusable)?;
+        let configs = BySpeech::new(|protocols| {
+            let mut config = config.clone();
+            config.alpn_protocols = protocols;
+            Arc::new(config)
+        });
+        Ok(Offer { names, configs })
     }
 }
 
@@ -200,11 +194,8 @@ impl Offer {
         stream: TcpStream,
         speech: Speech,
     ) -> Result<Transport, HandshakeFailure> {
-        let config = match speech {
-            Speech::Http1 => &self.http1,
-            Speech::Opaque => &self.opaque,
-        };
-        let handshake = StartHandshake::from_parts(heard.accepted, stream).into_stream(Arc::clone(config));
+        let config = Arc::clone(self.configs.get(speech));
+        let handshake = StartHandshake::from_parts(heard.accepted, stream).into_stream(config);
         match handshake.into_fallible().await {
             Ok(stream) => Ok(Transport::secure(TlsStream::Server(stream))),
             Err((error, stream)) => Err(HandshakeFailure { error: error.into(), stream }),
