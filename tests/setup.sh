@@ -7,7 +7,8 @@ trap 'rm -rf "${leftovers[@]}"' EXIT
 
 # command → Debian package
 needs=(nginx:nginx haproxy:haproxy wrk:wrk curl:curl redis-server:redis-server redis-cli:redis-tools
-  psql:postgresql-client nft:nftables iptables:iptables ip:iproute2 node:nodejs npm:npm python3:python3 pip3:python3-pip go:golang-go
+  nghttp:nghttp2-client h2load:nghttp2-client nghttpd:nghttp2-server psql:postgresql-client nft:nftables
+  iptables:iptables ip:iproute2 node:nodejs npm:npm python3:python3 pip3:python3-pip go:golang-go
   prlimit:util-linux setpriv:util-linux)
 missing=()
 for need in "${needs[@]}"; do
@@ -31,21 +32,28 @@ if ((${#missing[@]})); then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-if [[ ! -d target/tools/node_modules/ws ]]; then
+if [[ ! -d target/tools/node_modules/ws || ! -d target/tools/node_modules/@grpc/proto-loader ]]; then
   mkdir -p target/tools
-  npm install --silent --no-audit --no-fund --prefix target/tools ws@8 >/dev/null ||
-    { echo "tests/setup.sh: npm cannot install ws@8 into target/tools; check the network or the npm registry setting" >&2; exit 1; }
+  npm install --silent --no-audit --no-fund --prefix target/tools ws@8 @grpc/grpc-js@1 @grpc/proto-loader@0.8 >/dev/null ||
+    { echo "tests/setup.sh: npm cannot install ws and grpc-js into target/tools; check the network or the npm registry setting" >&2; exit 1; }
 fi
 
-if [[ ! -d target/tools/python/grpc ]]; then
-  pip3 install --quiet --disable-pip-version-check --root-user-action=ignore --target target/tools/python \
-    'grpcio>=1.70,<2' 'protobuf>=6,<8' ||
-    { echo "tests/setup.sh: pip3 cannot install grpcio into target/tools/python; check the network or the setting of its index" >&2; exit 1; }
+if [[ ! -d target/tools/python/grpc_tools || ! -d target/tools/python/h2 ]]; then
+  pip3 install --quiet --disable-pip-version-check --root-user-action=ignore --upgrade --target target/tools/python \
+    'grpcio>=1.70,<2' 'grpcio-tools>=1.70,<2' 'protobuf>=6,<8' 'h2>=4.2,<5' ||
+    { echo "tests/setup.sh: pip3 cannot install grpcio and h2 into target/tools/python; check the network or the setting of its index" >&2; exit 1; }
 fi
+PYTHONPATH=target/tools/python python3 -m grpc_tools.protoc -I tests/backends/grpc --python_out=target/tools/python \
+  --grpc_python_out=target/tools/python testing.proto
 
 mkdir -p target/tools/bin
-go -C tests/backends/routes-client build -o "$PWD/target/tools/bin/routes-client" . ||
-  { echo "tests/setup.sh: go cannot build tests/backends/routes-client; check the network, GOPROXY, and that go is 1.23 or newer" >&2; exit 1; }
+# directory below tests/backends : package : program
+for tool in routes-client:.:routes-client grpc-go:.:grpc-interop \
+  h2spec:github.com/summerwind/h2spec/cmd/h2spec:h2spec h2spec:github.com/summerwind/h2spec/cmd/h2specd:h2specd; do
+  IFS=: read -r directory package program <<<"$tool"
+  go -C "tests/backends/$directory" build -o "$PWD/target/tools/bin/$program" "$package" ||
+    { echo "tests/setup.sh: go cannot build tests/backends/$directory; check the network, GOPROXY, and that go is 1.23 or newer" >&2; exit 1; }
+done
 
 # A proxy of an earlier version, for what holds between versions. The first that follows a control service as it is today.
 earlier=b04b6f13d40404b0ac7fb56e2d816b1795a6cd5c
