@@ -5,6 +5,11 @@ pub(crate) fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// `token` of RFC 9110 section 5.6.2.
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|byte| is_tchar(*byte))
+}
+
 /// Whether these bytes may be sent as a field value: no control but the tab, and no white space around it (RFC 9110
 /// section 5.5, RFC 9113 section 8.2.1).
 pub(crate) fn is_field_value(value: &[u8]) -> bool {

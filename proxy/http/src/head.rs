@@ -233,6 +233,63 @@ impl Head {
         debug_assert!(appended.is_ok(), "{name}: {value} is not a field");
     }
 
+    /// Makes this the one field of a known name: in the place of the first, or appended where there is none.
+    ///
+    /// # Errors
+    /// As [`Head::append`].
+    pub(crate) fn set_only(&mut self, known: Name, name: &'static str, value: &[u8]) -> Result<(), Error> {
+        let mut line = Some(self.write_line(name.as_bytes(), value)?);
+        for field in self.fields.iter_mut().filter(|field| field.known == known && !field.removed) {
+            match line.take() {
+                Some(line) => *field = line,
+                None => field.removed = true,
+            }
+        }
+        self.fields.extend(line);
+        Ok(())
+    }
+
+    /// Empties the head and makes it the start of a response of our own.
+    pub fn start_response(&mut self, status: u16) {
+        self.clear();
+        self.set_status(status);
+    }
+
+    /// Makes the head that of a response with another status, between 100 and 599. The reason phrase goes, for it
+    /// explained the old one.
+    pub fn set_status(&mut self, status: u16) {
+        debug_assert!((100..=599).contains(&status), "{status} is no status");
+        self.start = Start::Response(status);
+        (self.text, self.line) = Default::default();
+    }
+
+    /// Gives the request another method. `CONNECT` may be one, for a request that becomes an extended one.
+    ///
+    /// # Errors
+    /// [`Error::Method`] when no decoder would take it; the head is unchanged then.
+    pub fn set_method(&mut self, method: &[u8]) -> Result<(), Error> {
+        if !ascii::is_token(method) {
+            return Err(Error::Method);
+        }
+        Method(method).check()?;
+        self.method = self.store(method);
+        self.line = Span::default();
+        Ok(())
+    }
+
+    /// Sets what an extended CONNECT wants to speak (RFC 8441 section 4); an empty one takes it back.
+    ///
+    /// # Errors
+    /// [`Error::Upgrade`] when it is not a token; the head is unchanged then.
+    pub fn set_protocol(&mut self, protocol: &[u8]) -> Result<(), Error> {
+        if !protocol.is_empty() && !ascii::is_token(protocol) {
+            return Err(Error::Upgrade);
+        }
+        self.protocol = self.store(protocol);
+        self.line = Span::default();
+        Ok(())
+    }
+
     /// Makes the request ask for another origin-form target.
     ///
     /// # Errors
@@ -249,9 +306,7 @@ impl Head {
 
     /// Makes the request ask for another target; its start line is written anew when it is encoded.
     pub(crate) fn set_target(&mut self, target: &[u8]) {
-        let start = self.block.len();
-        self.block.extend_from_slice(target);
-        self.text = Span::new(start, self.block.len());
+        self.text = self.store(target);
         self.line = Span::default();
     }
 
@@ -261,9 +316,15 @@ impl Head {
         self.line = Span::default();
     }
 
+    /// Appends bytes to the block.
+    fn store(&mut self, bytes: &[u8]) -> Span {
+        let start = self.block.len();
+        self.block.extend_from_slice(bytes);
+        Span::new(start, self.block.len())
+    }
+
     fn write_line(&mut self, name: &[u8], value: &[u8]) -> Result<Field, Error> {
-        let name_ok = !name.is_empty() && name.iter().all(|byte| ascii::is_tchar(*byte));
-        if !name_ok || !ascii::is_field_value(value) {
+        if !ascii::is_token(name) || !ascii::is_field_value(value) {
             return Err(Error::Field);
         }
         let at = self.block.len();
@@ -308,6 +369,7 @@ pub(crate) fn bit(name: Name) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Framing, Limits, h1, h2};
 
     fn lines(head: &Head) -> String {
         let mut out = Vec::new();
@@ -352,5 +414,83 @@ mod tests {
         assert_eq!(head.value(Name::Host), Some(&b"a"[..]));
         head.remove_all(Name::Host);
         assert_eq!(head.value(Name::Host), None);
+    }
+
+    fn read_request(bytes: &[u8]) -> Head {
+        let mut head = Head::default();
+        h1::read_request(bytes, &Limits::default(), &mut head).unwrap().unwrap();
+        head
+    }
+
+    fn request_line(head: &Head) -> String {
+        let mut out = Vec::new();
+        h1::encode_request(head, Framing::None, None, &mut out);
+        String::from_utf8(out).unwrap().lines().next().unwrap().to_owned()
+    }
+
+    fn status_line(head: &Head) -> String {
+        let encoding = h1::ResponseEncoding {
+            framing: Framing::None,
+            client: Version::Http11,
+            persistence: h1::Persistence::KeepAlive,
+            upgrade: None,
+        };
+        let mut out = Vec::new();
+        h1::encode_response(head, encoding, &mut out);
+        String::from_utf8(out).unwrap().lines().next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn an_upgrade_becomes_an_extended_connect_and_the_other_way_round() {
+        let mut head = read_request(b"GET /chat HTTP/1.1\r\nhost: a\r\n\r\n");
+        head.set_method(b"CONNECT").unwrap();
+        head.set_protocol(b"websocket").unwrap();
+        let (mut encoder, mut block, mut read) = (h2::Encoder::new(), Vec::new(), Head::default());
+        encoder.encode_request(&head, h2::Scheme::Http, &mut block);
+        let mut decoder = h2::Decoder::default();
+        let meta = decoder.decode(&block, h2::Section::Request, &Limits::default(), &mut read).unwrap();
+        assert!(meta.has_protocol && read.method().is("CONNECT"));
+        assert_eq!((read.protocol(), read.target()), (&b"websocket"[..], &b"/chat"[..]));
+
+        read.set_method(b"GET").unwrap();
+        read.set_protocol(b"").unwrap();
+        assert_eq!(read.protocol(), b"");
+        assert_eq!(request_line(&read), "GET /chat HTTP/1.1");
+    }
+
+    #[test]
+    fn a_method_or_protocol_cannot_be_more_than_one() {
+        let mut head = read_request(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        for method in ["", "G T", "get", "PRI", "GET\r\n", "AAAAAAAAAAAAAAAAAAAAAAAAA"] {
+            assert_eq!(head.set_method(method.as_bytes()), Err(Error::Method), "{method:?}");
+        }
+        assert_eq!(head.set_protocol(b"foo/1"), Err(Error::Upgrade));
+        assert_eq!(request_line(&head), "GET / HTTP/1.1");
+    }
+
+    #[test]
+    fn another_status_has_another_line_and_no_reason() {
+        let mut head = Head::default();
+        let wire = b"HTTP/1.1 101 Switching Protocols\r\na: 1\r\n\r\n";
+        h1::read_response(wire, Method(b"GET"), &Limits::default(), &mut head).unwrap().unwrap();
+        head.set_status(200);
+        assert_eq!((head.status(), status_line(&head).as_str()), (200, "HTTP/1.1 200 "));
+        assert_eq!(lines(&head), "a: 1\r\n");
+        head.start_response(503);
+        assert_eq!((head.status(), status_line(&head).as_str()), (503, "HTTP/1.1 503 "));
+        assert_eq!(lines(&head), "");
+    }
+
+    #[test]
+    fn the_only_field_of_a_name_stands_where_the_first_stood() {
+        let mut head = Head::default();
+        for (name, value) in [("a", "1"), ("Te", "x"), ("b", "2"), ("te", "y")] {
+            head.append(name.as_bytes(), value.as_bytes()).unwrap();
+        }
+        head.set_only(Name::Te, "te", b"z").unwrap();
+        assert_eq!(lines(&head), "a: 1\r\nte: z\r\nb: 2\r\n");
+        head.set_only(Name::Via, "via", b"v").unwrap();
+        assert_eq!(lines(&head), "a: 1\r\nte: z\r\nb: 2\r\nvia: v\r\n");
+        assert_eq!(head.set_only(Name::Via, "via", b"\n"), Err(Error::Field));
     }
 }

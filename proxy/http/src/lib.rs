@@ -18,6 +18,7 @@ mod name;
 mod target;
 mod trailer;
 
+pub mod grpc;
 pub mod h1;
 pub mod h2;
 

@@ -5,7 +5,9 @@
 pub enum Name {
     Connection,
     ContentLength,
+    ContentType,
     Expect,
+    GrpcTimeout,
     Host,
     Http2Settings,
     KeepAlive,
@@ -24,10 +26,12 @@ pub enum Name {
 
 impl Name {
     /// Every name that is not `Other`, in lower case.
-    const KNOWN: [(&'static str, Self); 16] = [
+    const KNOWN: [(&'static str, Self); 18] = [
         ("connection", Self::Connection),
         ("content-length", Self::ContentLength),
+        ("content-type", Self::ContentType),
         ("expect", Self::Expect),
+        ("grpc-timeout", Self::GrpcTimeout),
         ("host", Self::Host),
         ("http2-settings", Self::Http2Settings),
         ("keep-alive", Self::KeepAlive),
@@ -53,6 +57,7 @@ impl Name {
             6 => &[(b"expect", Self::Expect)],
             7 => &[(b"upgrade", Self::Upgrade), (b"trailer", Self::Trailer)],
             10 => &[(b"connection", Self::Connection), (b"keep-alive", Self::KeepAlive)],
+            12 => &[(b"content-type", Self::ContentType), (b"grpc-timeout", Self::GrpcTimeout)],
             14 => &[(b"content-length", Self::ContentLength), (b"http2-settings", Self::Http2Settings)],
             16 => &[(b"proxy-connection", Self::ProxyConnection)],
             17 => &[
@@ -71,11 +76,14 @@ impl Name {
     }
 
     /// Whether the name reads as one of the known ones once `_` is taken for `-`, as CGI-like servers do.
-    /// Such an alias (`Transfer_Encoding`) is how a field is smuggled past a proxy, so it is refused.
+    /// Such an alias (`Transfer_Encoding`) is how a field is smuggled past a proxy, so it is refused. What only says
+    /// which protocol is inside decides nothing about where a message ends or goes, so its alias is none.
     pub fn is_alias(name: &[u8]) -> bool {
+        let harmless = |name: Self| matches!(name, Self::ContentType | Self::GrpcTimeout);
         memchr::memchr(b'_', name).is_some()
-            && Self::KNOWN.iter().any(|(known, _)| {
+            && Self::KNOWN.iter().any(|(known, of)| {
                 known.len() == name.len()
+                    && !harmless(*of)
                     && known.bytes().zip(name).all(|(k, n)| {
                         let n = if *n == b'_' { b'-' } else { n.to_ascii_lowercase() };
                         k == n
@@ -102,7 +110,7 @@ mod tests {
         for alias in ["Transfer_Encoding", "content_length", "HTTP2_settings", "keep_alive"] {
             assert!(Name::is_alias(alias.as_bytes()), "{alias}");
         }
-        for name in ["x_custom", "transfer-encoding", "host", "_"] {
+        for name in ["x_custom", "transfer-encoding", "host", "_", "content_type"] {
             assert!(!Name::is_alias(name.as_bytes()), "{name}");
         }
     }

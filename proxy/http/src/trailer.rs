@@ -1,14 +1,13 @@
 //! What must not be in a trailer section, in any version of HTTP.
 
 /// Names that are not [`crate::Name`]s of their own and must not be in trailers, in lower case.
-const FORBIDDEN: [&str; 29] = [
+const FORBIDDEN: [&str; 28] = [
     "age",
     "authorization",
     "baggage",
     "cache-control",
     "content-encoding",
     "content-range",
-    "content-type",
     "cookie",
     "date",
     "expires",

@@ -2,6 +2,7 @@
 
 pub mod core;
 pub mod grpc;
+pub mod grpc_web;
 pub mod h2;
 pub mod hpack;
 pub mod http;

@@ -27,7 +27,7 @@ const MEANT: &str = "\
 /// RFC 9110 section 6.5.1, and what a proxy acts on.
 const LEFT_OUT: &str = "\
     age authorization baggage cache-control content-encoding content-range content-type cookie date \
-    expires forwarded if-match if-modified-since if-none-match if-range if-unmodified-since location \
+    expires forwarded grpc-timeout if-match if-modified-since if-none-match if-range if-unmodified-since location \
     max-forwards pragma range retry-after set-cookie traceparent tracestate vary via warning \
     www-authenticate x-forwarded-for content-length expect host http2-settings proxy-authenticate \
     proxy-authorization sec-websocket-key sec-websocket-version te trailer keep-alive";

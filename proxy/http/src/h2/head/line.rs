@@ -68,14 +68,14 @@ impl Judged {
             Token::AUTHORITY | Token::HOST => (!authority_is_valid(value)).then_some(Error::Authority),
             Token::EXPECT => (!value.eq_ignore_ascii_case(b"100-continue")).then_some(Error::Expectation),
             Token::METHOD => {
-                if is_token(value) {
+                if ascii::is_token(value) {
                     Method(value).check().err()
                 } else {
                     Some(Error::PseudoField)
                 }
             }
             Token::PATH => target::bytes_are_valid(value).err(),
-            Token::PROTOCOL => (!is_token(value)).then_some(Error::PseudoField),
+            Token::PROTOCOL => (!ascii::is_token(value)).then_some(Error::PseudoField),
             Token::SCHEME => Scheme::of(value).is_none().then_some(Error::Scheme),
             Token::STATUS => status(value).is_none().then_some(Error::Status),
             // RFC 9113 section 8.2.2.
@@ -100,10 +100,6 @@ pub(super) fn status(value: &[u8]) -> Option<u16> {
     let digit = |byte: &u8| u16::from(byte - b'0');
     let status = digit(hundreds) * 100 + digit(tens) * 10 + digit(ones);
     (status != 101).then_some(status)
-}
-
-fn is_token(value: &[u8]) -> bool {
-    !value.is_empty() && value.iter().all(|byte| ascii::is_tchar(*byte))
 }
 
 fn is_name_byte(byte: u8) -> bool {
