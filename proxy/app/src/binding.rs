@@ -1,6 +1,6 @@
 use std::{net::SocketAddr, sync::Arc};
 
-use spurline_config::{Protocol, Role, Unmatched};
+use spurline_config::{Protocol, Role, Unmatched, UpstreamProtocol};
 use spurline_net::tls::{ClientTls, ServerTls, Speech};
 use spurline_route::{Endpoint, Extractor, Trust, Workload};
 use spurline_telemetry::metrics::ListenerKind;
@@ -26,6 +26,9 @@ pub(crate) struct Binding {
     pub(crate) termination: Option<Termination>,
     /// With what TLS is spoken with upstreams; `None`: it is not.
     pub(crate) upstream_tls: Option<Arc<ClientTls>>,
+    pub(crate) upstream_protocol: UpstreamProtocol,
+    /// Whether gRPC-web is translated to gRPC.
+    pub(crate) grpc_web: bool,
 }
 
 /// How TLS ends at a listener.

@@ -9,7 +9,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use spurline_config::{AccessLogTarget, Config, Listener, ListenerTls, Protocol, Role};
+use spurline_config::{AccessLogTarget, Config, Http2, Listener, ListenerTls, Protocol, Rate, Role};
+use spurline_http::{Limits, h2};
 use spurline_net::{
     ListenOptions, drain,
     tls::{ServerTls, Speech},
@@ -25,7 +26,7 @@ use crate::{
     AppError,
     binding::{Binding, Termination},
     certificates::Certificates,
-    params::{Params, Timeouts, UpstreamParams},
+    params::{Http2Params, Params, Timeouts, UpstreamParams},
     signed_keys,
     upstream::policy::{breaker::Maxima, outlier::Ejection},
     worker::{self, Seed},
@@ -77,15 +78,17 @@ pub(crate) fn worker_count(config: &Config) -> usize {
 pub(crate) fn params(config: &Config, workers: usize) -> Params {
     let Config { limits, timeouts, upstream, drain, .. } = config;
     let connections_max = limits.connections_max.map_or_else(connections_by_descriptors, usize::from);
+    let http = Limits {
+        head_bytes_max: limits.head_bytes_max,
+        fields_max: limits.fields_max,
+        target_bytes_max: limits.target_bytes_max,
+        chunk_extension_bytes_max: limits.chunk_extension_bytes_max,
+        trailer_bytes_max: limits.trailer_bytes_max,
+        trailer_fields_max: limits.trailer_fields_max,
+    };
     Params {
-        http: spurline_http::Limits {
-            head_bytes_max: limits.head_bytes_max,
-            fields_max: limits.fields_max,
-            target_bytes_max: limits.target_bytes_max,
-            chunk_extension_bytes_max: limits.chunk_extension_bytes_max,
-            trailer_bytes_max: limits.trailer_bytes_max,
-            trailer_fields_max: limits.trailer_fields_max,
-        },
+        http,
+        http2: http2_params(&config.http2, http, limits.informational_max),
         informational_max: u32::try_from(limits.informational_max).unwrap_or(u32::MAX),
         drain_body_bytes_max: limits.drain_body_bytes_max as u64,
         // A head and a trailer section are read in one piece.
@@ -127,6 +130,39 @@ pub(crate) fn params(config: &Config, workers: usize) -> Params {
     }
 }
 
+fn http2_params(http2: &Http2, limits: Limits, interims_max: usize) -> Http2Params {
+    let rate = |Rate { burst, per_second }| h2::Rate { burst, per_second };
+    // As many as the largest head needs that is taken.
+    let continuations =
+        u32::try_from(1 + limits.head_bytes_max / h2::Connection::INPUT_BYTES_MIN).unwrap_or(u32::MAX);
+    let server = h2::Settings {
+        limits,
+        streams_max: http2.streams_max,
+        stream_window_bytes: http2.stream_window_bytes,
+        connection_window_bytes: http2.connection_window_bytes,
+        output_bytes_max: http2.output_bytes_max,
+        answer_bytes_max: http2.answer_bytes_max,
+        continuations_max: http2.continuations_max.max(continuations),
+        interims_max: u8::try_from(interims_max).unwrap_or(u8::MAX),
+        resets: rate(http2.resets),
+        forced_resets: rate(http2.forced_resets),
+        empty_frames: rate(http2.empty_frames),
+        settings_frames: rate(http2.settings_frames),
+        pings: rate(http2.pings),
+        window_updates: rate(http2.window_updates),
+        ignored_frames: rate(http2.ignored_frames),
+        ..h2::Settings::default()
+    };
+    Http2Params {
+        is_on: http2.is_on,
+        server,
+        client: h2::Settings { streams_max: http2.upstream_streams_max, ..server },
+        ping_interval: http2.ping_interval,
+        ping_timeout: http2.ping_timeout,
+        settings_timeout: http2.settings_timeout,
+    }
+}
+
 /// As many connections as the descriptor limit allows for together with their upstream connections, after what the
 /// process needs for itself.
 fn connections_by_descriptors() -> usize {
@@ -141,9 +177,10 @@ pub(crate) fn bindings(config: &Config, certificates: &Certificates) -> Result<V
     let carriers = CarrierConfig { gateway: GatewayCarriers::default(), ..config.carriers.clone() };
     let sidecar = Arc::new(Extractor::new(carriers)?);
     let explicit = config.listeners.iter().map(|listener| {
-        let termination = termination(listener, certificates.server.as_ref());
+        let termination = termination(listener, config.http2.is_on, certificates.server.as_ref());
         let upstream_tls = certificates.client.clone().filter(|_| listener.upstream_tls);
         let Listener { name, listen, workload, port, baseline, protocol, role, trust, .. } = listener.clone();
+        let Listener { upstream_protocol, grpc_web, .. } = *listener;
         let endpoints: Arc<[Endpoint]> = baseline.into_iter().map(|addr| Endpoint { addr }).collect();
         Binding {
             name,
@@ -158,6 +195,8 @@ pub(crate) fn bindings(config: &Config, certificates: &Certificates) -> Result<V
             extractor: Arc::clone(if role == Role::Gateway { &gateway } else { &sidecar }),
             termination,
             upstream_tls,
+            upstream_protocol,
+            grpc_web,
         }
     });
     let inbound = config.inbound.iter().map(|inbound| Binding {
@@ -173,13 +212,19 @@ pub(crate) fn bindings(config: &Config, certificates: &Certificates) -> Result<V
         extractor: Arc::clone(&sidecar),
         termination: None,
         upstream_tls: None,
+        upstream_protocol: config.upstream.protocol,
+        grpc_web: false,
     });
     Ok(explicit.chain(inbound).map(Arc::new).collect())
 }
 
-fn termination(listener: &Listener, tls: Option<&Arc<ServerTls>>) -> Option<Termination> {
+fn termination(listener: &Listener, http2: bool, tls: Option<&Arc<ServerTls>>) -> Option<Termination> {
     let ListenerTls::Terminate { unmatched } = listener.tls else { return None };
-    let speech = if listener.protocol == Protocol::Tcp { Speech::Opaque } else { Speech::Http1 };
+    let speech = match listener.protocol {
+        Protocol::Tcp => Speech::Opaque,
+        Protocol::Detect | Protocol::Http if http2 => Speech::Http,
+        Protocol::Detect | Protocol::Http => Speech::Http1,
+    };
     tls.map(|tls| Termination { tls: Arc::clone(tls), unmatched, speech })
 }
 
@@ -240,4 +285,44 @@ pub(crate) fn workers(shared: &Shared, shards: Vec<Shard>) -> Result<Vec<WorkerH
         thread.map(|thread| WorkerHandle { incoming, load, thread }).map_err(AppError::Runtime)
     };
     shards.into_iter().enumerate().map(start).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use spurline_config::Command;
+
+    use super::*;
+
+    fn http2(args: &[&str]) -> Http2Params {
+        let args = ["spurline-proxy", "--inbound-listen=127.0.0.1:1"].iter().chain(args).map(OsString::from);
+        match spurline_config::parse(args, std::iter::empty(), |_| Ok(String::new())) {
+            Ok(Command::Run(config)) => params(&config, 1).http2,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_defaults_of_http2_are_those_of_its_codec() {
+        let Http2Params { is_on, server, client, ping_interval, ping_timeout, settings_timeout } = http2(&[]);
+        // One limit on interim responses holds for both versions.
+        let codec = h2::Settings { interims_max: 16, ..h2::Settings::default() };
+        assert_eq!((is_on, server, client), (true, codec, codec));
+        assert_eq!(ping_interval, Some(Duration::from_secs(20)));
+        assert_eq!((ping_timeout, settings_timeout), (Duration::from_secs(10), Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn a_head_within_the_limit_is_never_a_flood_of_continuations() {
+        let continuations = |args: &[&str]| http2(args).server.continuations_max;
+        assert_eq!(continuations(&["--head-bytes-max=1MiB"]), 64);
+        assert_eq!(continuations(&["--head-bytes-max=1MiB", "--http2-continuations-max=100"]), 100);
+    }
+
+    #[test]
+    fn upstreams_have_a_limit_of_streams_of_their_own() {
+        let params = http2(&["--http2-upstream-streams-max=7", "--http2=false"]);
+        assert_eq!((params.server.streams_max, params.client.streams_max, params.is_on), (100, 7, false));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spurline_http::Limits;
+use spurline_http::{Limits, h2};
 
 use crate::upstream::policy::{breaker::Maxima, outlier::Ejection};
 
@@ -15,9 +15,23 @@ pub(crate) struct Params {
     pub(crate) buffer_bytes: usize,
     /// Connections of one worker.
     pub(crate) connections_max: usize,
+    pub(crate) http2: Http2Params,
     pub(crate) timeouts: Timeouts,
     pub(crate) upstream: UpstreamParams,
     pub(crate) drain_delay: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Http2Params {
+    /// Whether it is spoken with clients.
+    pub(crate) is_on: bool,
+    /// For connections with clients.
+    pub(crate) server: h2::Settings,
+    /// For connections to upstreams.
+    pub(crate) client: h2::Settings,
+    pub(crate) ping_interval: Option<Duration>,
+    pub(crate) ping_timeout: Duration,
+    pub(crate) settings_timeout: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use spurline_route::{CarrierConfig, Workload};
 
-use crate::{Certificate, Listener, Sources};
+use crate::{Certificate, Listener, Sources, UpstreamProtocol};
 
 /// All settings of one proxy. Fields are described by the setting of the same name in the reference page.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub struct Config {
     pub signed_keys: Option<SignedKeys>,
     /// Bounds on what peers send.
     pub limits: Limits,
+    /// How HTTP/2 is spoken, and what it may cost.
+    pub http2: Http2,
     /// Bounds on waiting.
     pub timeouts: Timeouts,
     /// Pools, circuit breakers, retries, ejection.
@@ -164,6 +166,56 @@ pub struct Limits {
     pub listen_backlog: u32,
 }
 
+/// How HTTP/2 is spoken, and what one connection may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2 {
+    /// See `http2`.
+    pub is_on: bool,
+    /// See `http2_streams_max`.
+    pub streams_max: u32,
+    /// See `http2_upstream_streams_max`.
+    pub upstream_streams_max: u32,
+    /// See `http2_stream_window_bytes`; at most `connection_window_bytes`.
+    pub stream_window_bytes: u32,
+    /// See `http2_connection_window_bytes`.
+    pub connection_window_bytes: u32,
+    /// See `http2_output_bytes_max`.
+    pub output_bytes_max: usize,
+    /// See `http2_answer_bytes_max`.
+    pub answer_bytes_max: usize,
+    /// See `http2_continuations_max`.
+    pub continuations_max: u32,
+    /// See `http2_resets_burst`.
+    pub resets: Rate,
+    /// See `http2_forced_resets_burst`.
+    pub forced_resets: Rate,
+    /// See `http2_empty_frames_burst`.
+    pub empty_frames: Rate,
+    /// See `http2_settings_frames_burst`.
+    pub settings_frames: Rate,
+    /// See `http2_pings_burst`.
+    pub pings: Rate,
+    /// See `http2_window_updates_burst`.
+    pub window_updates: Rate,
+    /// See `http2_ignored_frames_burst`.
+    pub ignored_frames: Rate,
+    /// See `http2_ping_interval`; `None`: never.
+    pub ping_interval: Option<Duration>,
+    /// See `http2_ping_timeout`.
+    pub ping_timeout: Duration,
+    /// See `http2_settings_timeout`.
+    pub settings_timeout: Duration,
+}
+
+/// How often a peer may do something on one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// At once.
+    pub burst: u32,
+    /// In the long run.
+    pub per_second: u32,
+}
+
 /// Bounds on waiting; `None`: no bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -196,6 +248,8 @@ pub struct Timeouts {
 /// Pools, circuit breakers, retries, ejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upstream {
+    /// See `upstream_protocol`; listeners have it of their own, redirected connections this one.
+    pub protocol: UpstreamProtocol,
     /// See `upstream_idle_max`.
     pub idle_max: usize,
     /// See `upstream_connections_max`.

@@ -30,6 +30,7 @@ pub(crate) enum Group {
     Control,
     Carriers,
     Limits,
+    Http2,
     Timeouts,
     Upstream,
     Drain,
@@ -37,7 +38,7 @@ pub(crate) enum Group {
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Command,
         Self::Process,
         Self::Listeners,
@@ -46,6 +47,7 @@ impl Group {
         Self::Control,
         Self::Carriers,
         Self::Limits,
+        Self::Http2,
         Self::Timeouts,
         Self::Upstream,
         Self::Drain,
@@ -62,6 +64,7 @@ impl Group {
             Self::Control => "Control service",
             Self::Carriers => "Routing keys",
             Self::Limits => "Limits",
+            Self::Http2 => "HTTP/2",
             Self::Timeouts => "Timeouts",
             Self::Upstream => "Upstream",
             Self::Drain => "Drain",
@@ -149,6 +152,8 @@ const CERTIFICATES: Kind =
 const PATH: Kind = Kind::Text("a path");
 const TIMEOUT: Kind = Kind::Timeout { max: DAY };
 const PERCENT: Kind = count(0, 100);
+const BURST: Kind = count(1, 1_000_000);
+const PER_SECOND: Kind = count(0, 1_000_000);
 
 settings! {
     Command {
@@ -167,7 +172,7 @@ settings! {
     }
     Listeners {
         Listener = "listener": LISTENERS, "",
-            "A listener with its own address; repeat the flag, separate several in the variable with ';', or list maps under `listeners` in the file. A higher source replaces the whole list. port defaults to that of listen; tls=terminate ends TLS here with the certificates of tls_certificate, and then with protocol=http or tcp nothing but TLS is served; tls_unmatched says what becomes of TLS for names without a certificate, pass (to the baseline, untouched) or refuse, and defaults to pass for a sidecar and refuse for a gateway; upstream_tls=on speaks TLS with the baseline and the forks, but wraps no TLS that passes through in another; without baseline the route table's endpoints of the workload are used; workload may be left out with protocol=tcp; trust defaults to all for a sidecar and none for a gateway.";
+            "A listener with its own address; repeat the flag, separate several in the variable with ';', or list maps under `listeners` in the file. A higher source replaces the whole list. port defaults to that of listen; tls=terminate ends TLS here with the certificates of tls_certificate, and then with protocol=http or tcp nothing but TLS is served; tls_unmatched says what becomes of TLS for names without a certificate, pass (to the baseline, untouched) or refuse, and defaults to pass for a sidecar and refuse for a gateway; upstream_tls=on speaks TLS with the baseline and the forks, but wraps no TLS that passes through in another; upstream_protocol defaults to the setting of that name, and so does grpc_web=on, which needs role=gateway; without baseline the route table's endpoints of the workload are used; workload may be left out with protocol=tcp; trust defaults to all for a sidecar and none for a gateway.";
         InboundListen = "inbound_listen": Kind::Text("ADDRESS:PORT in digits"), "",
             "Address that redirected connections arrive at; their original destination decides where they go.";
         InboundWorkload = "inbound_workload": Kind::Text("namespace/Kind/name"), "",
@@ -261,6 +266,58 @@ settings! {
         ListenBacklog = "listen_backlog": count(1, 65_535), "1024",
             "Connections that the kernel holds for a listener until a worker accepts them; it caps this at net.core.somaxconn.";
     }
+    Http2 {
+        Http2 = "http2": Kind::Switch, "true",
+            "Speak HTTP/2 with clients, by prior knowledge in the clear and by ALPN in TLS. Without it, it passes listeners with protocol=detect to the baseline unread, and the others refuse it. What is spoken with upstreams is the affair of upstream_protocol.";
+        Http2StreamsMax = "http2_streams_max": count(1, 10_000), "100",
+            "Streams that a client may have open at once on one connection. It is announced; streams over it are refused.";
+        Http2UpstreamStreamsMax = "http2_upstream_streams_max": count(1, 10_000), "100",
+            "Streams that are opened at once on one upstream connection, even if the upstream allows more; further requests get a connection of their own. Fewer spread the load over more connections, and over the workers behind them.";
+        Http2StreamWindowBytes = "http2_stream_window_bytes": size(KIB, 16 * MIB), "64KiB",
+            "Bytes that a peer may send on one stream before they are passed on. Larger is faster over long distances and costs as much memory per stream when the other side is slow.";
+        Http2ConnectionWindowBytes = "http2_connection_window_bytes": size(64 * KIB, 256 * MIB), "1MiB",
+            "The same over all streams of one connection, so it bounds what the bodies on it cost in memory.";
+        Http2OutputBytesMax = "http2_output_bytes_max": size(16 * KIB, 16 * MIB), "65572",
+            "Bytes that may wait for one connection to take them before its streams are no longer read from; four full frames by default.";
+        Http2AnswerBytesMax = "http2_answer_bytes_max": size(KIB, MIB), "16KiB",
+            "Bytes of acknowledgements and resets that a peer may provoke without reading them; then its connection is ended.";
+        Http2ContinuationsMax = "http2_continuations_max": count(0, 1000), "8",
+            "CONTINUATION frames of one header block, or as many as a head of head_bytes_max fills if those are more; then the connection is ended.";
+        Http2ResetsBurst = "http2_resets_burst": BURST, "500",
+            "Streams opened and reset by the client that one connection may have at once (rapid reset, CVE-2023-44487); one more ends it.";
+        Http2ResetsPerSecond = "http2_resets_per_second": PER_SECOND, "100",
+            "How many of http2_resets_burst come back each second.";
+        Http2ForcedResetsBurst = "http2_forced_resets_burst": BURST, "200",
+            "Streams that must be reset for what the client did on them that one connection may have at once (CVE-2025-8671); one more ends it.";
+        Http2ForcedResetsPerSecond = "http2_forced_resets_per_second": PER_SECOND, "20",
+            "How many of http2_forced_resets_burst come back each second.";
+        Http2EmptyFramesBurst = "http2_empty_frames_burst": BURST, "100",
+            "Frames of data without data that one connection may have at once (CVE-2019-9518); one more ends it.";
+        Http2EmptyFramesPerSecond = "http2_empty_frames_per_second": PER_SECOND, "10",
+            "How many of http2_empty_frames_burst come back each second.";
+        Http2SettingsFramesBurst = "http2_settings_frames_burst": BURST, "20",
+            "SETTINGS frames that one connection may have at once (CVE-2019-9515); one more ends it.";
+        Http2SettingsFramesPerSecond = "http2_settings_frames_per_second": PER_SECOND, "10",
+            "How many of http2_settings_frames_burst come back each second.";
+        Http2PingsBurst = "http2_pings_burst": BURST, "100",
+            "PING frames that one connection may have at once (CVE-2019-9512). Every stream, head and frame of data that is sent gives one back; one more ends it.";
+        Http2PingsPerSecond = "http2_pings_per_second": PER_SECOND, "10",
+            "How many of http2_pings_burst come back each second.";
+        Http2WindowUpdatesBurst = "http2_window_updates_burst": BURST, "1000",
+            "WINDOW_UPDATE frames that one connection may have at once. Frames of data that are sent give some back; one more ends it.";
+        Http2WindowUpdatesPerSecond = "http2_window_updates_per_second": PER_SECOND, "100",
+            "How many of http2_window_updates_burst come back each second.";
+        Http2IgnoredFramesBurst = "http2_ignored_frames_burst": BURST, "400",
+            "Frames without an effect, such as PRIORITY (CVE-2019-9513), that one connection may have at once. Every stream that is opened gives two back; one more ends it.";
+        Http2IgnoredFramesPerSecond = "http2_ignored_frames_per_second": PER_SECOND, "50",
+            "How many of http2_ignored_frames_burst come back each second.";
+        Http2PingInterval = "http2_ping_interval": TIMEOUT, "20s",
+            "An upstream connection with open streams that has been silent this long is asked for a sign of life; 0: never.";
+        Http2PingTimeout = "http2_ping_timeout": span(1, MINUTE), "10s",
+            "How long that sign of life may take; then the connection is closed and its requests fail.";
+        Http2SettingsTimeout = "http2_settings_timeout": span(1, MINUTE), "10s",
+            "How long a peer may take to acknowledge our settings; then its connection is closed.";
+    }
     Timeouts {
         DetectTimeout = "detect_timeout": span(1, MINUTE), "1s",
             "How long the first bytes of a connection may leave open what it speaks. Then it is joined to the baseline, and whoever speaks first decides: a client that speaks HTTP is still steered. Protocols in which the server speaks first wait this long: declare those as tcp.";
@@ -288,6 +345,10 @@ settings! {
             "How long an upstream connection is kept without a request. Keep it below what the app allows, or requests meet closed connections and cost a retry.";
     }
     Upstream {
+        UpstreamProtocol = "upstream_protocol": Kind::Choice(&["auto", "http1", "http2"]), "auto",
+            "Version of HTTP that is spoken with upstreams, unless a listener says otherwise. auto: that of the client, and in TLS whichever the upstream agrees to. An app that knows only HTTP/1 and has clients that speak HTTP/2 needs http1. In the clear http2 is spoken by prior knowledge, never by an upgrade.";
+        GrpcWeb = "grpc_web": Kind::Switch, "false",
+            "Translate the gRPC-web of browsers to gRPC, on listeners with role=gateway that do not say otherwise.";
         UpstreamIdleMax = "upstream_idle_max": count(0, 100_000), "128",
             "Idle connections kept for each endpoint and worker; 0: none.";
         UpstreamConnectionsMax = "upstream_connections_max": count(1, 10_000_000), "10000",
@@ -354,7 +415,7 @@ mod tests {
         for setting in SETTINGS {
             assert!(setting.help.ends_with('.'), "{}", setting.name);
             assert!(
-                setting.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+                setting.name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')),
                 "{}",
                 setting.name
             );

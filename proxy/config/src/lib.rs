@@ -26,11 +26,11 @@ use std::{ffi::OsString, io, path::Path};
 pub use crate::{
     certificate::Certificate,
     config::{
-        AccessLogTarget, Config, Control, ControlIdentity, ControlServer, Drain, Inbound, Limits, Log,
-        LogFormat, LogLevel, SignedKeys, Timeouts, Tls, TlsVersion, Upstream, UpstreamTls,
+        AccessLogTarget, Config, Control, ControlIdentity, ControlServer, Drain, Http2, Inbound, Limits, Log,
+        LogFormat, LogLevel, Rate, SignedKeys, Timeouts, Tls, TlsVersion, Upstream, UpstreamTls,
     },
     error::Exit,
-    listener::{Listener, ListenerTls, Protocol, Role, Unmatched},
+    listener::{Listener, ListenerTls, Protocol, Role, Unmatched, UpstreamProtocol},
     raw::{Source, Sources},
     reference::reference,
 };

@@ -29,6 +29,18 @@ pub struct Listener {
     pub tls: ListenerTls,
     /// Whether TLS is spoken with the baseline, and with the forks in its place.
     pub upstream_tls: bool,
+    /// What is spoken with the baseline and the forks when it is HTTP.
+    pub upstream_protocol: UpstreamProtocol,
+    /// Whether gRPC-web is translated to gRPC; only at a gateway.
+    pub grpc_web: bool,
+}
+
+/// What holds for listeners that do not say otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Defaults {
+    pub(crate) upstream_protocol: UpstreamProtocol,
+    /// Of gateways.
+    pub(crate) grpc_web: bool,
 }
 
 /// What a listener does with TLS.
@@ -63,6 +75,17 @@ pub enum Protocol {
     Tcp,
 }
 
+/// Which version of HTTP is spoken with upstreams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// That of the client; in TLS whichever the upstream agrees to.
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, in the clear by prior knowledge (RFC 9113 section 3.3).
+    Http2,
+}
+
 /// What the proxy is for a listener's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -75,11 +98,11 @@ pub enum Role {
 /// The form of a listener on the command line.
 pub(crate) const SYNTAX: &str = "name=NAME,listen=ADDRESS:PORT,workload=NAMESPACE/KIND/NAME,port=PORT,\
 baseline=ADDRESS:PORT+...,protocol=detect|http|tcp,role=sidecar|gateway,trust=all|signed|none,tls=off|terminate,\
-tls_unmatched=pass|refuse,upstream_tls=off|on";
+tls_unmatched=pass|refuse,upstream_tls=off|on,upstream_protocol=auto|http1|http2,grpc_web=off|on";
 
 const NAME_LEN_MAX: usize = 63;
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 13] = [
     "name",
     "listen",
     "workload",
@@ -91,11 +114,13 @@ const KEYS: [&str; 11] = [
     "tls",
     "tls_unmatched",
     "upstream_tls",
+    "upstream_protocol",
+    "grpc_web",
 ];
 
 impl Listener {
     /// Checks what was typed. The error holds every reason, each naming its key.
-    pub(crate) fn from_raw(raw: &RawMap) -> Result<Self, Vec<String>> {
+    pub(crate) fn from_raw(raw: &RawMap, defaults: Defaults) -> Result<Self, Vec<String>> {
         let mut fields = Fields::new(raw, &KEYS);
         let name = fields.get("name", parse_name);
         let listen = fields.get("listen", parse_addr);
@@ -118,6 +143,13 @@ impl Listener {
         }
         let tls = parse_tls(&mut fields, role);
         let upstream_tls = fields.get("upstream_tls", parse_switch).unwrap_or(false);
+        let upstream_protocol =
+            parse_upstream_protocol(&mut fields, protocol).unwrap_or(defaults.upstream_protocol);
+        let grpc_web = parse_grpc_web(&mut fields, role, protocol)
+            .unwrap_or_else(|| defaults.grpc_web && serves_grpc_web(role, protocol));
+        if grpc_web && upstream_protocol == UpstreamProtocol::Http1 {
+            fields.reasons.push("upstream_protocol=http1 cannot carry the gRPC of grpc_web".to_owned());
+        }
         fields.require("name");
         fields.require("listen");
         if protocol != Protocol::Tcp {
@@ -137,6 +169,8 @@ impl Listener {
                 trust,
                 tls,
                 upstream_tls,
+                upstream_protocol,
+                grpc_web,
             }),
             _ => Err(fields.reasons),
         }
@@ -149,6 +183,27 @@ fn parse_switch(text: &str) -> Result<bool, String> {
         "on" => Ok(true),
         _ => Err(format!("{text:?} is not off or on")),
     }
+}
+
+fn parse_upstream_protocol(fields: &mut Fields<'_>, protocol: Protocol) -> Option<UpstreamProtocol> {
+    let given = fields.get("upstream_protocol", UpstreamProtocol::parse);
+    if given.is_some() && protocol == Protocol::Tcp {
+        fields.reasons.push("upstream_protocol is of HTTP, and protocol=tcp reads none".to_owned());
+    }
+    given
+}
+
+fn parse_grpc_web(fields: &mut Fields<'_>, role: Role, protocol: Protocol) -> Option<bool> {
+    let given = fields.get("grpc_web", parse_switch);
+    if given == Some(true) && !serves_grpc_web(role, protocol) {
+        fields.reasons.push("grpc_web=on needs role=gateway and protocol=http".to_owned());
+    }
+    given
+}
+
+/// Browsers are let in at the edge.
+fn serves_grpc_web(role: Role, protocol: Protocol) -> bool {
+    role == Role::Gateway && protocol != Protocol::Tcp
 }
 
 fn parse_tls(fields: &mut Fields<'_>, role: Role) -> ListenerTls {
@@ -219,6 +274,17 @@ impl Protocol {
     }
 }
 
+impl UpstreamProtocol {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "http1" => Ok(Self::Http1),
+            "http2" => Ok(Self::Http2),
+            _ => Err(format!("{text:?} is not auto, http1 or http2")),
+        }
+    }
+}
+
 impl Role {
     fn parse(text: &str) -> Result<Self, String> {
         match text {
@@ -234,8 +300,14 @@ mod tests {
     use super::*;
     use crate::{defs::Id, raw::Source};
 
+    const DEFAULTS: Defaults = Defaults { upstream_protocol: UpstreamProtocol::Auto, grpc_web: false };
+
     fn listener(text: &str) -> Result<Listener, Vec<String>> {
-        Listener::from_raw(&RawMap::from_text(Id::Listener, text, Source::Flag).unwrap())
+        listener_with(text, DEFAULTS)
+    }
+
+    fn listener_with(text: &str, defaults: Defaults) -> Result<Listener, Vec<String>> {
+        Listener::from_raw(&RawMap::from_text(Id::Listener, text, Source::Flag).unwrap(), defaults)
     }
 
     #[test]
@@ -287,6 +359,45 @@ mod tests {
         assert_eq!(tls(",tls=terminate,tls_unmatched=refuse"), terminate(Unmatched::Refuse));
         assert_eq!(tls(",tls=terminate,role=gateway"), terminate(Unmatched::Refuse));
         assert_eq!(tls(",tls_unmatched=pass"), Err(vec!["tls_unmatched needs tls=terminate".to_owned()]));
+    }
+
+    #[test]
+    fn what_is_spoken_upstream_is_the_listener_s_affair_and_else_that_of_all() {
+        let upstream = |more: &str, upstream_protocol| {
+            let text = format!("name=a,listen=127.0.0.1:1,workload=n/Deployment/a{more}");
+            listener_with(&text, Defaults { upstream_protocol, ..DEFAULTS }).map(|it| it.upstream_protocol)
+        };
+        assert_eq!(upstream("", UpstreamProtocol::Auto), Ok(UpstreamProtocol::Auto));
+        assert_eq!(upstream("", UpstreamProtocol::Http2), Ok(UpstreamProtocol::Http2));
+        assert_eq!(
+            upstream(",upstream_protocol=http1", UpstreamProtocol::Http2),
+            Ok(UpstreamProtocol::Http1)
+        );
+        assert_eq!(upstream(",upstream_protocol=auto", UpstreamProtocol::Http2), Ok(UpstreamProtocol::Auto));
+        assert!(upstream(",upstream_protocol=h2", UpstreamProtocol::Auto).is_err());
+        assert!(upstream(",protocol=tcp,upstream_protocol=http2", UpstreamProtocol::Auto).is_err());
+        assert!(upstream(",protocol=tcp", UpstreamProtocol::Http2).is_ok());
+    }
+
+    #[test]
+    fn grpc_web_is_translated_at_gateways_alone() {
+        let grpc_web = |more: &str, grpc_web| {
+            let text = format!("name=a,listen=127.0.0.1:1,workload=n/Deployment/a{more}");
+            listener_with(&text, Defaults { grpc_web, ..DEFAULTS }).map(|it| it.grpc_web)
+        };
+        assert_eq!(grpc_web(",role=gateway", false), Ok(false));
+        assert_eq!(grpc_web(",role=gateway", true), Ok(true));
+        assert_eq!(grpc_web(",role=gateway,grpc_web=on", false), Ok(true));
+        assert_eq!(grpc_web(",role=gateway,grpc_web=off", true), Ok(false));
+        assert_eq!(grpc_web("", true), Ok(false));
+        assert_eq!(grpc_web(",role=gateway,protocol=tcp", true), Ok(false));
+        for wrong in [
+            ",grpc_web=on",
+            ",role=gateway,protocol=tcp,grpc_web=on",
+            ",role=gateway,upstream_protocol=http1,grpc_web=on",
+        ] {
+            assert_eq!(grpc_web(wrong, false).unwrap_err().len(), 1, "{wrong}");
+        }
     }
 
     #[test]

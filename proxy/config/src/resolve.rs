@@ -1,6 +1,7 @@
 //! From what was typed to what is meant: every value read, every rule between values checked, every mistake kept.
 
 mod control;
+mod http2;
 mod tls;
 mod values;
 
@@ -20,7 +21,7 @@ use crate::{
     },
     defs::Id,
     error::{Exit, Problem},
-    listener::{Listener, parse_addr},
+    listener::{Defaults, Listener, Role, UpstreamProtocol, parse_addr},
     raw::{Raw, Sources},
 };
 
@@ -28,10 +29,12 @@ use crate::{
 pub(crate) fn resolve(raw: &Raw, problems: Vec<Problem>) -> Result<Command, Exit> {
     let mut values = Values { raw, problems };
     let check = values.switch(Id::Check);
+    let upstream = upstream(&mut values);
+    let defaults = Defaults { upstream_protocol: upstream.protocol, grpc_web: values.switch(Id::GrpcWeb) };
     let mut config = Config {
         workers: values.size_or_auto(Id::Workers),
         inbound: inbound(&mut values),
-        listeners: values.maps(Id::Listener, Listener::from_raw),
+        listeners: values.maps(Id::Listener, |raw| Listener::from_raw(raw, defaults)),
         tls: None,
         upstream_tls: None,
         admin: admin(&mut values),
@@ -41,14 +44,16 @@ pub(crate) fn resolve(raw: &Raw, problems: Vec<Problem>) -> Result<Command, Exit
         carriers: carriers(&mut values),
         signed_keys: signed_keys(&mut values),
         limits: limits(&mut values),
+        http2: http2::http2(&mut values),
         timeouts: timeouts(&mut values),
-        upstream: upstream(&mut values),
+        upstream,
         drain: drain(&mut values),
         log: log(&mut values),
         sources: Sources::of(raw),
     };
     config.tls = tls::tls(&config.listeners, &mut values);
     config.upstream_tls = tls::upstream_tls(&config.listeners, &mut values);
+    check_grpc_web(&config.listeners, &mut values);
     check_listeners(&config, &mut values);
     match (values.problems.is_empty(), check) {
         (false, _) => Err(Exit::usage(&values.problems)),
@@ -179,6 +184,10 @@ fn timeouts(values: &mut Values<'_>) -> Timeouts {
 
 fn upstream(values: &mut Values<'_>) -> Upstream {
     Upstream {
+        // The table allows no other words.
+        protocol: values
+            .parsed(Id::UpstreamProtocol, UpstreamProtocol::parse)
+            .unwrap_or(UpstreamProtocol::Auto),
         idle_max: values.size(Id::UpstreamIdleMax),
         connections_max: values.count(Id::UpstreamConnectionsMax),
         pending_max: values.count(Id::UpstreamPendingMax),
@@ -221,6 +230,15 @@ fn log(values: &mut Values<'_>) -> Log {
             Some("stderr") => AccessLogTarget::Stderr,
             Some(path) => AccessLogTarget::File(PathBuf::from(path)),
         },
+    }
+}
+
+/// Whoever set it meant to have a gateway.
+fn check_grpc_web(listeners: &[Listener], values: &mut Values<'_>) {
+    let is_gateway = |listener: &Listener| listener.role == Role::Gateway;
+    // A listener that could not be read may be the gateway.
+    if values.problems.is_empty() && values.switch(Id::GrpcWeb) && !listeners.iter().any(is_gateway) {
+        values.problem(Id::GrpcWeb, "no listener has role=gateway");
     }
 }
 

@@ -4,7 +4,8 @@
 use std::{fs, io, net::SocketAddr, path::Path, time::Duration};
 
 use spurline_config::{
-    AccessLogTarget, Command, Config, ControlServer, Exit, LogLevel, Protocol, Role, parse,
+    AccessLogTarget, Command, Config, ControlServer, Exit, LogLevel, Protocol, Rate, Role, UpstreamProtocol,
+    parse,
 };
 use spurline_route::{GatewayCarrier, OnConflict, Trust};
 
@@ -134,6 +135,47 @@ fn certificates_come_from_flags_variables_and_the_file_alike() {
 }
 
 #[test]
+fn http2_is_spoken_unless_told_and_each_budget_has_its_numbers() {
+    let http2 = with_args(&[]).config().http2;
+    assert!(http2.is_on);
+    assert_eq!((http2.streams_max, http2.upstream_streams_max), (100, 100));
+    assert_eq!((http2.stream_window_bytes, http2.connection_window_bytes), (64 * 1024, 1024 * 1024));
+    assert_eq!(http2.ping_interval, Some(Duration::from_secs(20)));
+    let file = "http2: false\nhttp2_resets_burst: 7\nhttp2_resets_per_second: 0\nhttp2_ping_interval: 0\n";
+    let http2 = with_file(file).config().http2;
+    assert_eq!((http2.is_on, http2.ping_interval), (false, None));
+    assert_eq!(http2.resets, Rate { burst: 7, per_second: 0 });
+    let wrong = with_args(&["--http2-stream-window-bytes=2MiB", "--http2-pings-burst=0"]).mistakes();
+    assert_eq!(wrong.len(), 2, "{wrong:#?}");
+    assert!(
+        wrong[0].contains("larger than http2_connection_window_bytes") || wrong[1].contains("larger than")
+    );
+}
+
+#[test]
+fn the_version_of_http_upstream_is_one_for_all_unless_a_listener_has_its_own() {
+    let own = "--listener=name=a,listen=127.0.0.1:9000,workload=shop/Deployment/a,upstream_protocol=http1";
+    let other = "--listener=name=b,listen=127.0.0.1:9001,workload=shop/Deployment/b";
+    let config = with_args(&["--upstream-protocol=http2", own, other]).config();
+    assert_eq!(config.upstream.protocol, UpstreamProtocol::Http2);
+    let of = |at: usize| config.listeners[at].upstream_protocol;
+    assert_eq!((of(0), of(1)), (UpstreamProtocol::Http1, UpstreamProtocol::Http2));
+    assert_eq!(with_args(&[]).config().upstream.protocol, UpstreamProtocol::Auto);
+    assert_eq!(with_args(&["--upstream-protocol=h2"]).mistakes().len(), 1);
+}
+
+#[test]
+fn grpc_web_is_for_gateways_and_a_mistake_where_there_are_none() {
+    let listener = "--listener=name=a,listen=127.0.0.1:9000,workload=shop/Deployment/a";
+    let gateway = "--listener=name=b,listen=127.0.0.1:9001,workload=shop/Deployment/b,role=gateway";
+    let config = with_args(&["--grpc-web", listener, gateway]).config();
+    assert_eq!(config.listeners.iter().map(|it| it.grpc_web).collect::<Vec<_>>(), [false, true]);
+    assert!(with_args(&["--grpc-web", listener]).mistakes()[0].contains("no listener has role=gateway"));
+    let wrong = with_args(&["--grpc-web", "--upstream-protocol=http1", gateway]).mistakes();
+    assert!(wrong.join("\n").contains("upstream_protocol=http1 cannot carry"), "{wrong:#?}");
+}
+
+#[test]
 fn a_setting_of_tls_that_would_do_nothing_is_a_mistake() {
     let web = "--listener=name=web,listen=127.0.0.1:9002,workload=shop/Deployment/web";
     let told = |args: &[&str]| with_args(args).mistakes().join("\n");
@@ -198,7 +240,7 @@ fn every_mistake_of_every_source_is_told_at_once_with_its_place() {
              digits, such as 127.0.0.1:8080 or [::1]:8080, workload is missing; allowed: \
              name=NAME,listen=ADDRESS:PORT,workload=NAMESPACE/KIND/NAME,port=PORT,baseline=ADDRESS:PORT+...,\
              protocol=detect|http|tcp,role=sidecar|gateway,trust=all|signed|none,tls=off|terminate,\
-             tls_unmatched=pass|refuse,upstream_tls=off|on",
+             tls_unmatched=pass|refuse,upstream_tls=off|on,upstream_protocol=auto|http1|http2,grpc_web=off|on",
             "fields_max (env SPURLINE_FIELDS_MAX): value \"0\": too small; allowed: 1 to 256",
             "buffer_bytes (settings.yaml:4): value \"16KB\": not a size; allowed: 4KiB to 1MiB (16384, 16KiB, 1MiB)",
             "head_timeout (flag --head-timeout): value \"5x\": not a duration; allowed: 0 (no limit) to 24h (250ms, \
