@@ -76,20 +76,25 @@ fn every_version_that_is_sane_is_spoken_and_no_other() {
         let options = [&["-servername", "a.example"], options].concat();
         s_client(proxy.address(), &options, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     };
-    let tls13 = ask(&proxy, &["-tls1_3", "-alpn", "h2,http/1.1"]);
+    let tls13 = ask(&proxy, &["-tls1_3", "-alpn", "http/1.1"]);
     assert!(tls13.contains("TLSv1.3") && tls13.contains("ALPN protocol: http/1.1"), "{tls13}");
     assert!(tls13.contains("one GET /"), "{tls13}");
     let tls12 = ask(&proxy, &["-tls1_2"]);
     assert!(tls12.contains("TLSv1.2") && tls12.contains("one GET /"), "{tls12}");
     assert!(ask(&proxy, &["-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0"]).contains("alert"));
     assert!(ask(&proxy, &["-tls1_2", "-cipher", "AES128-SHA"]).contains("alert handshake failure"));
-    assert!(ask(&proxy, &["-alpn", "h2"]).contains("no application protocol"));
+    assert!(ask(&proxy, &["-alpn", "http/1.1,h2"]).contains("ALPN protocol: h2"));
+    assert!(ask(&proxy, &["-alpn", "spdy/3"]).contains("no application protocol"));
     assert!(handshakes(&proxy, "incompatible") >= 2.0, "{:?}", proxy.metrics());
     let strict = terminating(&recorder, "", std::slice::from_ref(&certificate))
         .flag("--tls-min-version", "1.3")
         .start();
     assert!(ask(&strict, &["-tls1_2"]).contains("alert protocol version"));
     assert!(ask(&strict, &[]).contains("one GET /"));
+    let http1 = terminating(&recorder, "", &[certificate]).argument("--http2=false").start();
+    let agreed = ask(&http1, &["-alpn", "h2,http/1.1"]);
+    assert!(agreed.contains("ALPN protocol: http/1.1") && agreed.contains("one GET /"), "{agreed}");
+    assert!(ask(&http1, &["-alpn", "h2"]).contains("no application protocol"));
 }
 
 #[test]
