@@ -33,6 +33,11 @@ pub(crate) fn set_buffer_bytes(bytes: usize) {
     POOL.with_borrow_mut(|pool| *pool = Pool { spares: Vec::new(), bytes });
 }
 
+/// Takes an allocation back that was a buffer's.
+pub(crate) fn recycle(bytes: Vec<u8>) {
+    drop(Buffer { bytes, start: 0 });
+}
+
 /// Bytes that were read and are not used yet, or that are to be written.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
@@ -144,6 +149,11 @@ impl Buffer {
             }
         }
         Poll::Ready(Ok(written))
+    }
+
+    /// Makes room for `bytes` in all, beyond what buffers hold. Such an allocation is not kept.
+    pub(crate) fn grow(&mut self, bytes: usize) {
+        self.bytes.reserve((bytes + SLACK_BYTES).saturating_sub(self.len()));
     }
 
     /// How much more can be read.

@@ -11,7 +11,8 @@ use std::{
 };
 
 use spurline_config::{Protocol, Role};
-use spurline_net::{Accepted, Detection, Transport, detect};
+use spurline_http::Version;
+use spurline_net::{Accepted, Detection, Transport, detect, tls::Alpn};
 use spurline_route::Endpoint;
 use spurline_telemetry::metrics::{Counter, Detected, Limit, ListenerKind, Refusal};
 use tokio::{io::AsyncWrite as _, net::TcpStream};
@@ -20,7 +21,10 @@ use crate::{
     binding::Binding,
     buffer::Buffer,
     deadline::{Deadline, Signal},
-    http, opaque,
+    h2::{self, Stream},
+    http,
+    link::{Link, Wire},
+    opaque,
     terminate::{self, Terminated},
     tunnel,
     worker::Worker,
@@ -37,23 +41,25 @@ pub(crate) struct Origin {
     pub(crate) baseline: Option<Arc<[Endpoint]>>,
 }
 
-/// A downstream connection.
+/// What TLS agreed on, for the streams of a connection.
+#[derive(Debug)]
+pub(crate) struct Security {
+    pub(crate) version: &'static str,
+    pub(crate) server_name: Option<String>,
+}
+
+/// A downstream connection, or one stream of it.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) stream: Transport,
-    /// Bytes received and not used yet.
-    pub(crate) input: Buffer,
-    /// Bytes to send.
-    pub(crate) output: Buffer,
+    pub(crate) link: Link,
     pub(crate) deadline: Deadline,
-    pub(crate) origin: Origin,
-    /// The client has ended its stream; it may still read.
+    pub(crate) origin: Rc<Origin>,
+    /// The client has ended the connection from its side; it may still read. Never so of a stream.
     pub(crate) fin: bool,
-    /// Bytes received and sent.
-    pub(crate) received: u64,
-    pub(crate) sent: u64,
-    /// Those of them that requests which have ended account for.
+    /// Bytes received and sent that requests which have ended account for.
     settled: (u64, u64),
+    /// What TLS agreed on, where a stream is served and the connection is not here.
+    security: Option<Rc<Security>>,
 }
 
 // === impl Origin ===
@@ -76,10 +82,25 @@ pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) -> O
             decided => decided,
         };
         match spoken {
-            Spoken::Http => return http::serve(worker, connection).await,
+            Spoken::Http => match http::serve(worker, connection).await {
+                http::End::Closed => return None,
+                http::End::Tunnel(start) => return Some(start),
+                http::End::Http2 => {
+                    Box::pin(h2::serve(worker, connection)).await;
+                    return None;
+                }
+            },
+            Spoken::Http2 => {
+                Box::pin(h2::serve(worker, connection)).await;
+                return None;
+            }
             Spoken::Opaque => return Box::pin(opaque::open(worker, connection)).await,
             Spoken::Nothing | Spoken::Unknown => return None,
             Spoken::Tls => match Box::pin(terminate::terminate(worker, connection)).await {
+                Terminated::Open if connection.agreed_on_http2() => {
+                    Box::pin(h2::serve(worker, connection)).await;
+                    return None;
+                }
                 Terminated::Open => {}
                 Terminated::Passed => return Box::pin(opaque::pass(worker, connection)).await,
                 Terminated::Ended => return None,
@@ -104,6 +125,7 @@ fn origin(accepted: &Accepted, binding: Arc<Binding>) -> Result<Origin, Refusal>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spoken {
     Http,
+    Http2,
     Tls,
     Opaque,
     /// Nothing decisive in time: perhaps the server is to speak first, perhaps the client only connected early.
@@ -130,35 +152,91 @@ impl Connection {
         // Until its first request a connection is as good as any idle one to give its place away.
         deadline.set_idle(Some(worker.recent()));
         Some(Self {
-            origin,
-            stream: Transport::Plain(stream),
-            input: Buffer::default(),
-            output: Buffer::default(),
+            origin: Rc::new(origin),
+            link: Link::new(Wire::Transport(Transport::Plain(stream))),
             deadline,
             fin: false,
-            received: 0,
-            sent: 0,
             settled: (0, 0),
+            security: None,
         })
+    }
+
+    /// One stream of a connection.
+    pub(crate) fn of_stream(
+        worker: &Worker,
+        stream: Stream,
+        shared: (&Rc<Origin>, Option<&Rc<Security>>),
+    ) -> Self {
+        let (origin, security) = shared;
+        Self {
+            origin: Rc::clone(origin),
+            link: Link::new(Wire::Stream(stream)),
+            deadline: worker.deadlines().slot(),
+            fin: false,
+            settled: (0, 0),
+            security: security.map(Rc::clone),
+        }
+    }
+
+    /// Takes the socket out, with what has been read from it.
+    pub(crate) fn take_transport(&mut self) -> Option<(Transport, Buffer)> {
+        let transport = std::mem::replace(self.link.transport_mut()?, Transport::Taken);
+        Some((transport, std::mem::take(&mut self.link.input)))
+    }
+
+    /// Puts the socket back, with what is still to be written to it.
+    pub(crate) fn put_transport(&mut self, transport: Transport, output: Buffer) {
+        self.link.wire = Wire::Transport(transport);
+        self.link.output = output;
+    }
+
+    /// Takes the socket out in the clear, for a handshake.
+    pub(crate) fn take_plain(&mut self) -> Option<TcpStream> {
+        self.link.transport_mut()?.take_plain()
+    }
+
+    fn agreed_on_http2(&self) -> bool {
+        let session = self.link.transport().and_then(Transport::session);
+        session.is_some_and(|session| session.alpn == Some(Alpn::Http2))
+    }
+
+    /// The version of TLS and the name that the client asked for; `None` in the clear.
+    pub(crate) fn security(&self) -> Option<(&'static str, Option<&str>)> {
+        if let Some(security) = &self.security {
+            return Some((security.version, security.server_name.as_deref()));
+        }
+        let session = self.link.transport()?.session()?;
+        Some((session.version, session.server_name))
+    }
+
+    /// What the access log calls the version of HTTP.
+    pub(crate) fn protocol(&self) -> &'static str {
+        match self.link.version() {
+            Version::Http2 => "http2",
+            Version::Http10 | Version::Http11 => "http1",
+        }
     }
 
     /// Lets the end of this connection be a reset, so that a response cut short is not taken for a whole one.
     pub(crate) fn reset_on_close(&mut self) {
-        if let Err(error) = self.stream.set_linger_reset() {
+        // A stream that ends before its end is reset in any case.
+        let set = self.link.transport_mut().map_or(Ok(()), Transport::set_linger_reset);
+        if let Err(error) = set {
             tracing::debug!(%error, "Connection could not be set to reset");
         }
     }
 
     /// Takes up what was inside of TLS: none of it has been read or sent yet.
     pub(crate) fn secured(&mut self, stream: Transport) {
-        self.stream = stream;
-        self.input.clear();
-        (self.received, self.sent, self.settled) = (0, 0, (0, 0));
+        self.link.wire = Wire::Transport(stream);
+        self.link.input.clear();
+        (self.link.received, self.link.sent, self.settled) = (0, 0, (0, 0));
     }
 
     /// Whether TLS ends here if the client speaks it.
     pub(crate) fn terminates(&self) -> bool {
-        self.origin.binding.termination.is_some() && matches!(self.stream, Transport::Plain(_))
+        self.origin.binding.termination.is_some()
+            && matches!(self.link.wire, Wire::Transport(Transport::Plain(_)))
     }
 
     /// Whether TLS of the client is more than opaque bytes: it may end here, or get no other TLS around it.
@@ -168,33 +246,26 @@ impl Connection {
 
     /// Whether everything that is to be sent has been handed to the kernel.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.output.is_empty() && !self.stream.has_unsent()
+        self.link.is_flushed()
     }
 
     /// The bytes used and sent since the last call: those of one request. What has been read ahead is the next one's.
     pub(crate) fn settle(&mut self) -> (u64, u64) {
-        let (used, sent) = (self.received - self.input.len() as u64, self.sent);
+        let (used, sent) = (self.link.received - self.link.input.len() as u64, self.link.sent);
         let before = std::mem::replace(&mut self.settled, (used, sent));
         (used - before.0, sent - before.1)
     }
 
-    /// See [`Buffer::poll_fill`].
+    /// See [`Link::poll_fill`].
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let filled = self.input.poll_fill(cx, &mut self.stream);
-        if let Poll::Ready(Ok(count)) = filled {
-            self.received += count as u64;
-            self.fin |= count == 0;
-        }
+        let filled = self.link.poll_fill(cx);
+        self.fin |= matches!(filled, Poll::Ready(Ok(0)));
         filled
     }
 
-    /// See [`Buffer::poll_flush`].
+    /// See [`Link::poll_flush`].
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let flushed = self.output.poll_flush(cx, &mut self.stream);
-        if let Poll::Ready(Ok(count)) = flushed {
-            self.sent += count as u64;
-        }
-        flushed
+        self.link.poll_flush(cx)
     }
 
     /// Writes everything that is to be sent. False when the client took it neither whole nor in time.
@@ -222,19 +293,20 @@ impl Connection {
     pub(crate) async fn linger(&mut self, worker: &Worker) {
         let params = worker.params();
         self.deadline.set(worker.recent(), Some(params.timeouts.client_fin));
-        let limit = self.received + params.drain_body_bytes_max;
+        let limit = self.link.received + params.drain_body_bytes_max;
         // In TLS the end is something to send, which a client that takes nothing must not make us wait for.
         let mut ended = false;
         poll_fn(|cx| {
-            while !self.fin && self.received < limit {
+            while !self.fin && self.link.received < limit {
                 if !ended {
-                    match Pin::new(&mut self.stream).poll_shutdown(cx) {
+                    let Some(transport) = self.link.transport_mut() else { break };
+                    match Pin::new(transport).poll_shutdown(cx) {
                         Poll::Ready(Ok(())) => ended = true,
                         Poll::Ready(Err(_)) => break,
                         Poll::Pending => {}
                     }
                 }
-                self.input.clear();
+                self.link.input.clear();
                 match self.poll_fill(cx) {
                     Poll::Ready(Ok(_)) => {}
                     Poll::Ready(Err(_)) => break,
@@ -248,7 +320,7 @@ impl Connection {
             Poll::Ready(())
         })
         .await;
-        if self.received >= limit {
+        if self.link.received >= limit {
             worker.shard().inc(Counter::LimitsReached(Limit::DrainBodyBytes));
         }
     }
@@ -269,6 +341,7 @@ impl Connection {
         match detected {
             Detected::Http1 => Spoken::Http,
             Detected::Tls => Spoken::Tls,
+            Detected::Http2 if worker.params().http2.is_on => Spoken::Http2,
             Detected::Http2 | Detected::Tcp => Spoken::Opaque,
             Detected::Timeout => Spoken::Unknown,
             Detected::Closed => Spoken::Nothing,
@@ -277,7 +350,7 @@ impl Connection {
 
     fn poll_detect(&mut self, cx: &mut Context<'_>) -> Poll<Detected> {
         loop {
-            match detect(self.input.data()) {
+            match detect(self.link.input.data()) {
                 Detection::Http1 => return Poll::Ready(Detected::Http1),
                 Detection::Http2 => return Poll::Ready(Detected::Http2),
                 Detection::Tls => return Poll::Ready(Detected::Tls),
@@ -291,7 +364,7 @@ impl Connection {
                 None => {}
             }
             match ready!(self.poll_fill(cx)) {
-                Ok(0) if self.input.is_empty() => return Poll::Ready(Detected::Closed),
+                Ok(0) if self.link.input.is_empty() => return Poll::Ready(Detected::Closed),
                 // Whatever it was going to be, it is whole now.
                 Ok(0) => return Poll::Ready(Detected::Tcp),
                 Ok(_) => {}

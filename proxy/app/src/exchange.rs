@@ -5,7 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spurline_http::{Framing, Head, Name, Version, connection_options, h1, remove_hop_by_hop};
+use spurline_config::UpstreamProtocol;
+use spurline_http::{Framing, Head, Name, Version, connection_options, h1, h2::ErrorCode, remove_hop_by_hop};
 use spurline_net::{ConnectError, tls::Speech};
 use spurline_telemetry::{
     access::Flag,
@@ -15,6 +16,7 @@ use spurline_telemetry::{
 use crate::{
     connection::Connection,
     explain,
+    h2::Loss,
     params::Params,
     record::Record,
     relay::{End, Fault, Relay, RequestBody, Summary},
@@ -29,7 +31,9 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) head: Head,
-    pub(crate) meta: h1::RequestHead,
+    pub(crate) framing: Framing,
+    /// The client waits for `100 Continue`.
+    pub(crate) expects_continue: bool,
     pub(crate) started: Instant,
 }
 
@@ -63,18 +67,7 @@ struct Exchange<'a> {
 
 /// Serves one request.
 pub(crate) async fn run(worker: &Rc<Worker>, connection: &mut Connection, request: Request) -> Outcome {
-    let Request { head, meta, started } = request;
-    let mut exchange = Exchange {
-        worker,
-        record: Record::new(started),
-        connection,
-        head,
-        body: RequestBody::new(meta.framing, meta.expects_continue),
-        upgrade: None,
-        closes: false,
-        ended: false,
-        started,
-    };
+    let mut exchange = Exchange::new(worker, connection, request);
     let outcome = match exchange.prepare() {
         Ok(decision) => exchange.forward(decision).await,
         Err(reply) => exchange.answer(reply).await,
@@ -83,9 +76,37 @@ pub(crate) async fn run(worker: &Rc<Worker>, connection: &mut Connection, reques
     outcome
 }
 
+/// Answers a request that is not to be served.
+pub(crate) async fn refuse(
+    worker: &Rc<Worker>,
+    connection: &mut Connection,
+    request: Request,
+    reply: Reply,
+) -> Outcome {
+    let mut exchange = Exchange::new(worker, connection, request);
+    let outcome = exchange.answer(reply).await;
+    exchange.ended = true;
+    outcome
+}
+
 // === impl Exchange ===
 
-impl Exchange<'_> {
+impl<'a> Exchange<'a> {
+    fn new(worker: &'a Rc<Worker>, connection: &'a mut Connection, request: Request) -> Self {
+        let Request { head, framing, expects_continue, started } = request;
+        Self {
+            worker,
+            record: Record::new(started),
+            connection,
+            head,
+            body: RequestBody::new(framing, expects_continue),
+            upgrade: None,
+            closes: false,
+            ended: false,
+            started,
+        }
+    }
+
     /// Decides where the request goes and makes its head fit to be forwarded. The routing key is read before anything
     /// is taken out of the head.
     fn prepare(&mut self) -> Result<Decision, Reply> {
@@ -146,7 +167,7 @@ impl Exchange<'_> {
                     // A connection that went stale says nothing good about its neighbours in the pool, and nothing
                     // bad about its endpoint.
                     earlier.fresh = true;
-                    earlier.exclude = (reason == RetryReason::Reset).then_some(index);
+                    earlier.exclude = (reason != RetryReason::Stale).then_some(index);
                 }
             }
         }
@@ -172,9 +193,9 @@ impl Exchange<'_> {
                 (false, false) => Reuse::Verified,
             };
             let connect_timeout = self.connect_timeout()?;
-            let speech = Speech::Http1;
-            let how = Acquire { exclude: earlier.exclude, reuse, connect_timeout, speech };
-            match cluster.acquire(self.worker.recent(), how).await {
+            let (now, speech) = (self.worker.recent(), self.speech());
+            let how = Acquire { now, exclude: earlier.exclude, reuse, connect_timeout, speech };
+            match cluster.acquire(how).await {
                 Ok(lease) => return Ok(lease),
                 Err(ConnectFailure::Refused(refused)) => return Err(self.refused(refused)),
                 Err(ConnectFailure::Endpoint(index, error)) => {
@@ -188,6 +209,17 @@ impl Exchange<'_> {
                     earlier.exclude = Some(index);
                 }
             }
+        }
+    }
+
+    /// What is spoken with the upstream.
+    fn speech(&self) -> Speech {
+        match (self.connection.origin.binding.upstream_protocol, self.head.version()) {
+            // An upgrade is what HTTP/2 has no word for but extended CONNECT.
+            _ if self.upgrade.is_some() => Speech::Http1,
+            (UpstreamProtocol::Auto, Version::Http2) => Speech::Http,
+            (UpstreamProtocol::Http2, _) => Speech::Http2,
+            (UpstreamProtocol::Auto | UpstreamProtocol::Http1, _) => Speech::Http1,
         }
     }
 
@@ -237,7 +269,10 @@ impl Exchange<'_> {
         if lease.reused {
             self.record.flags.insert(Flag::Reused);
         }
-        self.body.encode_head(&self.head, self.upgrade.as_ref(), &mut lease.output);
+        let scheme = lease.scheme();
+        if self.body.send_head((&self.head, self.upgrade.as_ref()), scheme, &mut lease.link).is_err() {
+            return self.unopened(&lease);
+        }
         let explanation = explain::explain(&self.connection.origin, &self.record, lease.addr());
         let mut relay = Relay::new(self.worker, self.connection, &mut lease, &mut self.body, self.started)
             .with_request(&self.head, self.upgrade.as_ref(), self.closes)
@@ -245,8 +280,8 @@ impl Exchange<'_> {
         let end = (&mut relay).await;
         let summary = relay.finish();
         self.record.status = summary.status;
-        self.record.upstream_received += lease.received;
-        self.record.upstream_sent += lease.sent;
+        self.record.upstream_received += lease.link.received;
+        self.record.upstream_sent += lease.link.sent;
         match end {
             End::Complete => {
                 let outcome = match (summary.keeps_downstream, self.body.is_done()) {
@@ -266,12 +301,20 @@ impl Exchange<'_> {
                 let watched = key.filter(|_| is_override);
                 Attempt::Ended(Outcome::Tunnel(Box::new(tunnel::Start { lease, watched })))
             }
-            End::Failed(fault) => self.failed(fault, &lease, &summary),
+            End::Failed(fault) => self.failed(fault, &mut lease, &summary),
         }
     }
 
+    /// The session took no request after all.
+    fn unopened(&mut self, lease: &Lease) -> Attempt {
+        if self.may_retry(lease.cluster()) {
+            return Attempt::Retry(RetryReason::Refused, lease.index());
+        }
+        Attempt::Failed(Reply::new(503, Reason::UpstreamRefused))
+    }
+
     /// What follows a failure: another try, an answer, or, once the client has seen a part of the response, its end.
-    fn failed(&mut self, fault: Fault, lease: &Lease, summary: &Summary) -> Attempt {
+    fn failed(&mut self, fault: Fault, lease: &mut Lease, summary: &Summary) -> Attempt {
         let (cluster, index) = (Rc::clone(lease.cluster()), lease.index());
         let stale = lease.reused && fault.is_unanswered();
         if fault.blames_upstream() && !stale {
@@ -281,11 +324,16 @@ impl Exchange<'_> {
         if summary.committed {
             // What there is of the response is delivered, unless its end could be taken for a clean one.
             let cut = summary.delimited && fault != Fault::ClientGone;
+            self.pass_on_reset(lease);
             return Attempt::Ended(if cut { Outcome::Linger } else { Outcome::Abort });
+        }
+        let is_untouched = self.body.framing() == Framing::None || self.body.is_untouched();
+        if fault == Fault::Refused && is_untouched && self.may_retry(&cluster) {
+            return Attempt::Retry(RetryReason::Refused, index);
         }
         if fault.is_unanswered() {
             // Nothing of it was received for certain when the socket took nothing of it.
-            let unsent = lease.sent == 0 && self.body.is_untouched();
+            let unsent = lease.link.sent == 0 && self.body.is_untouched();
             if stale && self.record.retries == 0 && (unsent || self.is_replayable()) {
                 return Attempt::Retry(RetryReason::Stale, index);
             }
@@ -296,6 +344,16 @@ impl Exchange<'_> {
         match fault.reply() {
             Some(reply) => Attempt::Failed(reply),
             None => Attempt::Ended(Outcome::Abort),
+        }
+    }
+
+    /// Lets the client's stream end as the upstream's did.
+    fn pass_on_reset(&mut self, lease: &mut Lease) {
+        let loss = lease.link.stream_mut().and_then(|stream| stream.loss());
+        if let (Some(Loss::Reset(code)), Some(stream)) = (loss, self.connection.link.stream_mut())
+            && matches!(code, ErrorCode::CANCEL | ErrorCode::ENHANCE_YOUR_CALM | ErrorCode::HTTP_1_1_REQUIRED)
+        {
+            stream.set_abort(code);
         }
     }
 
@@ -322,7 +380,9 @@ impl Exchange<'_> {
         let then = if self.body.is_done() && !closes { Then::KeepAlive } else { Then::Close };
         let is_head = self.head.method().is("HEAD");
         let explanation = explain::explain(&self.connection.origin, &self.record, None);
-        reply.encode(is_head, then, explanation.as_deref(), self.connection.output.writer());
+        if reply.send(&mut self.connection.link, (is_head, then), explanation.as_deref()).is_err() {
+            return Outcome::Abort;
+        }
         match (self.connection.flush(self.worker).await, then) {
             (false, _) => Outcome::Abort,
             (true, Then::KeepAlive) => Outcome::KeepAlive,
@@ -337,7 +397,7 @@ impl Drop for Exchange<'_> {
             self.connection.reset_on_close();
         }
         self.record.finish(self.worker, self.connection, &self.head);
-        self.worker.give_head(std::mem::take(&mut self.head));
+        self.worker.heads().give(std::mem::take(&mut self.head));
     }
 }
 

@@ -27,10 +27,24 @@ enum Next {
     Closed,
     Refuse(Reply),
     Request(Head, h1::RequestHead),
+    /// What begins here is the preface of HTTP/2.
+    Http2,
 }
 
+/// How the requests of a connection ended.
+pub(crate) enum End {
+    Closed,
+    /// It goes on in another protocol.
+    Tunnel(Box<tunnel::Start>),
+    /// The client speaks HTTP/2, and nothing was read of it.
+    Http2,
+}
+
+/// The first line of the preface of HTTP/2 (RFC 9113 section 3.4). What follows is for HTTP/2 to read.
+const PREFACE_LINE: &[u8] = b"PRI * HTTP/2.0\r\n";
+
 /// Serves requests until the connection ends or becomes a tunnel.
-pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) -> Option<Box<tunnel::Start>> {
+pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) -> End {
     loop {
         let mut started = None;
         let timeouts = &worker.params().timeouts;
@@ -42,21 +56,23 @@ pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) -> O
             Next::Request(head, meta) => (head, meta),
             Next::Refuse(reply) => {
                 Box::pin(refuse(worker, connection, started, reply)).await;
-                return None;
+                return End::Closed;
             }
-            Next::Closed => return None,
+            Next::Http2 => return End::Http2,
+            Next::Closed => return End::Closed,
         };
         connection.deadline.set_idle(None);
-        let request = Request { head, meta, started };
+        let h1::RequestHead { framing, expects_continue, .. } = meta;
+        let request = Request { head, framing, expects_continue, started };
         match Box::pin(exchange::run(worker, connection, request)).await {
             Outcome::KeepAlive => connection.deadline.set_idle(Some(worker.recent())),
             Outcome::Tunnel(start) => {
                 worker.shard().inc(Counter::Tunnels(TunnelKind::WebSocket));
-                return Some(start);
+                return End::Tunnel(start);
             }
             ended => {
                 Box::pin(close(worker, connection, ended)).await;
-                return None;
+                return End::Closed;
             }
         }
     }
@@ -86,11 +102,14 @@ fn poll_next(
 ) -> Poll<Next> {
     let params = worker.params();
     loop {
-        if !connection.input.is_empty() {
+        if !connection.link.input.is_empty() {
             if started.is_none() {
                 let now = worker.now();
                 *started = Some(now);
                 connection.deadline.set(now, params.timeouts.head);
+            }
+            if is_preface(worker, connection) {
+                return Poll::Ready(Next::Http2);
             }
             match read_head(worker, connection) {
                 Ok(Some((head, meta))) => return Poll::Ready(Next::Request(head, meta)),
@@ -102,7 +121,7 @@ fn poll_next(
             }
         }
         match connection.deadline.poll_signal(cx) {
-            Some(Signal::Expired) if connection.input.is_empty() => return Poll::Ready(Next::Closed),
+            Some(Signal::Expired) if connection.link.input.is_empty() => return Poll::Ready(Next::Closed),
             Some(Signal::Expired) => {
                 return Poll::Ready(Next::Refuse(Reply::new(408, Reason::HeadTimeout)));
             }
@@ -112,7 +131,7 @@ fn poll_next(
             }
             Some(Signal::Changed) => {
                 // A client that has only just connected did so to send something.
-                if worker.closes_idle() && connection.received == 0 {
+                if worker.closes_idle() && connection.link.received == 0 {
                     connection.deadline.set(worker.recent(), Some(params.timeouts.client_fin));
                 }
                 continue;
@@ -123,7 +142,9 @@ fn poll_next(
             Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Closed),
             Poll::Ready(Ok(_)) => {}
             Poll::Pending
-                if connection.input.is_empty() && connection.received > 0 && worker.closes_idle() =>
+                if connection.link.input.is_empty()
+                    && connection.link.received > 0
+                    && worker.closes_idle() =>
             {
                 drained(worker);
                 return Poll::Ready(Next::Closed);
@@ -133,19 +154,26 @@ fn poll_next(
     }
 }
 
+/// Whether the client speaks HTTP/2 from the start, by prior knowledge.
+fn is_preface(worker: &Worker, connection: &Connection) -> bool {
+    let received = connection.link.input.data();
+    let is_first = connection.link.received == received.len() as u64;
+    is_first && received.starts_with(PREFACE_LINE) && worker.params().http2.is_on
+}
+
 /// Reads a request head if it has arrived whole. Until then the connection holds its bytes and nothing else.
 fn read_head(
     worker: &Worker,
     connection: &mut Connection,
 ) -> Result<Option<(Head, h1::RequestHead)>, spurline_http::Error> {
-    let mut head = worker.take_head();
-    match h1::read_request(connection.input.data(), &worker.params().http, &mut head) {
+    let mut head = worker.heads().take();
+    match h1::read_request(connection.link.input.data(), &worker.params().http, &mut head) {
         Ok(Some(meta)) => {
-            connection.input.consume(meta.consumed);
+            connection.link.input.consume(meta.consumed);
             Ok(Some((head, meta)))
         }
         other => {
-            worker.give_head(head);
+            worker.heads().give(head);
             other.map(|_| None)
         }
     }
@@ -155,10 +183,10 @@ fn read_head(
 pub(crate) async fn refuse(worker: &Worker, connection: &mut Connection, started: Instant, reply: Reply) {
     let mut record = Record::new(started);
     record.reply(reply);
-    reply.encode(false, Then::Close, None, connection.output.writer());
-    let flushed = connection.flush(worker).await;
+    let sent = reply.send(&mut connection.link, (false, Then::Close), None).is_ok();
+    let flushed = sent && connection.flush(worker).await;
     // What could not be read is not read on.
-    connection.input.clear();
+    connection.link.input.clear();
     record.finish(worker, connection, &Head::default());
     if flushed {
         connection.linger(worker).await;

@@ -53,7 +53,7 @@ pub(crate) async fn listen_to_both(worker: &Worker, connection: &mut Connection)
     connection.deadline.set_idle(Some(worker.recent()));
     let timeouts = &worker.params().timeouts;
     // What has arrived may be the whole first message of something else, which is not held back for long.
-    let wait = if connection.input.is_empty() { timeouts.tunnel_idle } else { Some(timeouts.detect) };
+    let wait = if connection.link.input.is_empty() { timeouts.tunnel_idle } else { Some(timeouts.detect) };
     connection.deadline.set(worker.recent(), wait);
     let first = poll_fn(|cx| poll_first(worker, connection, &mut lease, cx)).await;
     match first {
@@ -76,22 +76,25 @@ fn poll_first(
     cx: &mut Context<'_>,
 ) -> Poll<Heard> {
     loop {
-        match detect(connection.input.data()) {
+        match detect(connection.link.input.data()) {
             Detection::Http1 => return Poll::Ready(Heard::Client(Spoken::Http)),
+            Detection::Http2 if worker.params().http2.is_on => {
+                return Poll::Ready(Heard::Client(Spoken::Http2));
+            }
             // It may end here, and it must not go into the TLS of the connection there is.
             Detection::Tls if connection.minds_tls() => return Poll::Ready(Heard::Client(Spoken::Tls)),
             Detection::Http2 | Detection::Tls | Detection::Opaque => return Poll::Ready(Heard::Server),
             Detection::NeedMore => {}
         }
         // A server that ends the connection has said what it had to say; the tunnel passes that on.
-        if lease.poll_fill(cx).is_ready() {
+        if lease.link.poll_fill(cx).is_ready() {
             return Poll::Ready(Heard::Server);
         }
         match connection.deadline.poll_signal(cx) {
-            Some(Signal::Expired) if connection.input.is_empty() => return Poll::Ready(Heard::Nobody),
+            Some(Signal::Expired) if connection.link.input.is_empty() => return Poll::Ready(Heard::Nobody),
             Some(Signal::Expired) => return Poll::Ready(Heard::Server),
             Some(Signal::Evicted) => return Poll::Ready(Heard::Nobody),
-            Some(Signal::Changed) if worker.closes_idle() && connection.input.is_empty() => {
+            Some(Signal::Changed) if worker.closes_idle() && connection.link.input.is_empty() => {
                 return Poll::Ready(Heard::Nobody);
             }
             Some(Signal::Changed) => continue,
@@ -127,8 +130,9 @@ async fn connect(worker: &Worker, connection: &Connection, cluster: Option<Rc<Cl
             worker.shard().inc(Counter::Retries(RetryReason::Connect));
         }
         let connect_timeout = worker.params().upstream.connect_timeout;
-        let how = Acquire { exclude, reuse: Reuse::Never, connect_timeout, speech: Speech::Opaque };
-        match cluster.acquire(worker.recent(), how).await {
+        let (now, speech) = (worker.recent(), Speech::Opaque);
+        let how = Acquire { now, exclude, reuse: Reuse::Never, connect_timeout, speech };
+        match cluster.acquire(how).await {
             Ok(lease) => {
                 cluster.succeeded(lease.index());
                 return Some(lease);

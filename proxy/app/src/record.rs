@@ -97,7 +97,7 @@ impl Record {
         (bytes_in, bytes_out, duration_us): (u64, u64, u64),
     ) {
         let origin = &connection.origin;
-        let session = connection.stream.session();
+        let security = connection.security();
         let extraction = self.findings.admission.as_ref().map(|admission| &admission.extraction);
         let fallback = self.findings.baseline_reason.map(|reason| reason.label());
         worker.access().write(&AccessEntry {
@@ -107,9 +107,9 @@ impl Record {
             method: head.method().0,
             target: head.target(),
             authority: head.value(Name::Host).unwrap_or_default(),
-            protocol: "http1",
-            tls: session.map(|session| session.version),
-            server_name: session.and_then(|session| session.server_name),
+            protocol: connection.protocol(),
+            tls: security.map(|(version, _)| version),
+            server_name: security.and_then(|(_, server_name)| server_name),
             status: (self.status != 0).then_some(self.status),
             bytes_in,
             bytes_out,

@@ -8,6 +8,7 @@
 //! Each direction stops reading when its output is full, so a slow reader slows its writer down and memory stays where
 //! it is. The relay tries nothing again and answers nothing itself; it reports how it ended.
 
+mod body;
 mod fault;
 mod request;
 mod response;
@@ -139,7 +140,7 @@ impl<'a> Relay<'a> {
 
     /// Once the request is whole, notices that the client goes away, and takes in what it sends ahead.
     fn listen_downstream(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
-        if !self.body.is_done() || self.connection.fin || self.connection.input.is_full() {
+        if !self.body.is_done() || self.connection.fin || self.connection.link.input.is_full() {
             return Ok(false);
         }
         match self.connection.poll_fill(cx) {
@@ -163,9 +164,9 @@ impl<'a> Relay<'a> {
     fn waiting(&self) -> Waiting {
         if !self.connection.is_flushed() {
             Waiting::DownstreamWritable
-        } else if self.connection.fin && self.body.is_done() && self.connection.input.is_empty() {
+        } else if self.connection.fin && self.body.is_done() && self.connection.link.input.is_empty() {
             Waiting::ClientFin
-        } else if !self.lease.is_flushed() && !self.unwritable {
+        } else if !self.lease.link.is_flushed() && !self.unwritable {
             Waiting::UpstreamWritable
         } else if !self.body.is_done() && !self.body.awaits_continue() && self.response.state == State::Head {
             Waiting::RequestBody

@@ -1,8 +1,13 @@
 //! Answers of the proxy itself.
 
+use std::io;
+
+use spurline_http::{Head, h2};
 use spurline_telemetry::metrics::Reason;
 
-use crate::explain::EXPLAIN_FIELD;
+use crate::{explain::EXPLAIN_FIELD, link::Link};
+
+const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS";
 
 /// The response field that says why the proxy answered.
 pub(crate) const REASON_FIELD: &str = "x-spurline-reason";
@@ -46,23 +51,61 @@ impl Reply {
         Self::new(502, reason)
     }
 
-    /// Writes the whole response. A response to HEAD has no content.
-    pub(crate) fn encode(self, is_head: bool, then: Then, explanation: Option<&str>, out: &mut Vec<u8>) {
+    /// Sends the whole response. A response to HEAD has no content.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(crate) fn send(
+        self,
+        link: &mut Link,
+        (is_head, then): (bool, Then),
+        explanation: Option<&str>,
+    ) -> io::Result<()> {
+        let Some(stream) = link.stream_mut() else {
+            self.encode(is_head, then, explanation, link.output.writer());
+            return Ok(());
+        };
+        let content = [self.reason.label(), "\n"].concat();
+        let mut length = itoa::Buffer::new();
+        let mut head = Head::default();
+        head.start_response(self.status);
+        let fields = [
+            (REASON_FIELD, Some(self.reason.label())),
+            ("allow", (self.status == 405).then_some(ALLOWED)),
+            ("content-type", Some("text/plain")),
+            ("content-length", Some(length.format(content.len()))),
+            (EXPLAIN_FIELD, explanation),
+        ];
+        for (name, value) in fields {
+            // All of them are names and values by their making; were one not, the reply goes without it.
+            let _appended = value.map(|value| head.append(name.as_bytes(), value.as_bytes()));
+        }
+        if is_head {
+            return stream.send_head(&head, h2::End::Stream);
+        }
+        stream.send_head(&head, h2::End::More)?;
+        stream.end(None);
+        link.output.writer().extend_from_slice(content.as_bytes());
+        Ok(())
+    }
+
+    /// Writes the whole response as HTTP/1 has it.
+    fn encode(self, is_head: bool, then: Then, explanation: Option<&str>, out: &mut Vec<u8>) {
         let Self { status, reason } = self;
         let content = [reason.label(), "\n"].concat();
         let fields = match status {
-            405 => "allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n",
-            426 => "sec-websocket-version: 13\r\nupgrade: websocket\r\nconnection: upgrade\r\n",
-            _ => "",
+            405 => ["allow: ", ALLOWED, "\r\n"].concat(),
+            426 => "sec-websocket-version: 13\r\nupgrade: websocket\r\nconnection: upgrade\r\n".to_owned(),
+            _ => String::new(),
         };
         let mut number = itoa::Buffer::new();
         for part in ["HTTP/1.1 ", number.format(status), " ", phrase(status), "\r\n", REASON_FIELD, ": "] {
             out.extend_from_slice(part.as_bytes());
         }
-        for part in [reason.label(), "\r\n", fields, "content-type: text/plain\r\ncontent-length: "] {
+        let kind = "content-type: text/plain\r\ncontent-length: ";
+        for part in [reason.label(), "\r\n", &fields, kind, number.format(content.len())] {
             out.extend_from_slice(part.as_bytes());
         }
-        out.extend_from_slice(number.format(content.len()).as_bytes());
         if let Some(explanation) = explanation {
             for part in ["\r\n", EXPLAIN_FIELD, ": ", explanation] {
                 out.extend_from_slice(part.as_bytes());

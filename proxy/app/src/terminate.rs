@@ -82,7 +82,7 @@ pub(crate) async fn terminate(worker: &Rc<Worker>, connection: &mut Connection) 
 
 fn poll_greeting(connection: &mut Connection, hello: &mut Hello, cx: &mut Context<'_>) -> Poll<Greeting> {
     loop {
-        let received = connection.input.data();
+        let received = connection.link.input.data();
         match detect(received) {
             Detection::NeedMore => {}
             Detection::Http1 => return Poll::Ready(Greeting::Http),
@@ -93,7 +93,7 @@ fn poll_greeting(connection: &mut Connection, hello: &mut Hello, cx: &mut Contex
                 Err(unreadable) => return Poll::Ready(Greeting::Unreadable(unreadable)),
             },
         }
-        if connection.input.is_full() {
+        if connection.link.input.is_full() {
             return Poll::Ready(Greeting::Unreadable(Unreadable::too_long()));
         }
         match connection.deadline.poll_signal(cx) {
@@ -129,7 +129,7 @@ async fn answer(
         refuse(worker, connection, Heard::unrecognized_name()).await;
         return Terminated::Ended;
     }
-    let Some(stream) = connection.stream.take_plain() else { return Terminated::Ended };
+    let Some(stream) = connection.take_plain() else { return Terminated::Ended };
     let deadline = &connection.deadline;
     let mut handshake = pin!(offer.accept(heard, stream, termination.speech));
     let done = poll_fn(|cx| {
@@ -179,8 +179,8 @@ fn poll_expired(deadline: &Deadline, cx: &mut Context<'_>) -> Poll<()> {
 
 /// Sends an alert in the clear, and ends.
 async fn refuse(worker: &Worker, connection: &mut Connection, alert: &[u8]) {
-    connection.input.clear();
-    connection.output.writer().extend_from_slice(alert);
+    connection.link.input.clear();
+    connection.link.output.writer().extend_from_slice(alert);
     if connection.flush(worker).await {
         connection.linger(worker).await;
     }

@@ -14,6 +14,7 @@ use spurline_telemetry::metrics::{Counter, Direction};
 use crate::{
     connection::{Connection, Origin},
     deadline::{Deadline, Signal},
+    link::{Link, Wire},
     upstream::Lease,
     worker::Worker,
 };
@@ -28,7 +29,8 @@ pub(crate) struct Start {
 
 /// Moves the bytes of two connections both ways, what has been read of either first.
 pub(crate) async fn join(worker: &Rc<Worker>, connection: Connection, start: Start) {
-    let Connection { stream, mut input, deadline, origin, .. } = connection;
+    let Connection { link, deadline, origin, .. } = connection;
+    let Link { wire: Wire::Transport(stream), mut input, .. } = link else { return };
     let Start { lease, watched } = start;
     let addr = lease.addr();
     deadline.set_idle(None);

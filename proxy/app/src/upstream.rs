@@ -5,6 +5,7 @@
 mod cluster;
 mod lease;
 pub(crate) mod policy;
+mod sessions;
 
 use std::{
     cell::RefCell,
@@ -23,7 +24,8 @@ use spurline_telemetry::metrics::Shard;
 use crate::params::UpstreamParams;
 
 pub(crate) use cluster::{Acquire, Cluster, ConnectFailure, Refused, Reuse};
-pub(crate) use lease::Lease;
+pub(crate) use lease::{Lease, Permit};
+pub(crate) use sessions::SessionParts;
 
 /// A cluster that nobody has used for this long is forgotten, with what is known of its endpoints.
 const CLUSTER_IDLE: Duration = Duration::from_secs(60);
@@ -39,6 +41,7 @@ pub(crate) struct Upstreams {
     /// Where this process itself listens.
     listeners: Box<[SocketAddr]>,
     shard: Rc<Shard>,
+    parts: Rc<SessionParts>,
 }
 
 type Clusters = HashMap<Arc<[Endpoint]>, Rc<Cluster>, RandomState>;
@@ -46,8 +49,14 @@ type Clusters = HashMap<Arc<[Endpoint]>, Rc<Cluster>, RandomState>;
 // === impl Upstreams ===
 
 impl Upstreams {
-    pub(crate) fn new(params: UpstreamParams, listeners: Box<[SocketAddr]>, shard: Rc<Shard>) -> Self {
-        Self { plain: RefCell::default(), secure: RefCell::default(), params, listeners, shard }
+    pub(crate) fn new(
+        params: UpstreamParams,
+        listeners: Box<[SocketAddr]>,
+        shard: Rc<Shard>,
+        parts: SessionParts,
+    ) -> Self {
+        let (plain, secure) = Default::default();
+        Self { plain, secure, params, listeners, shard, parts: Rc::new(parts) }
     }
 
     /// The cluster of these endpoints, spoken to in TLS or in the clear.
@@ -62,7 +71,13 @@ impl Upstreams {
             .map(|endpoint| clusters.values().find_map(|other| other.health(*endpoint)).unwrap_or_default())
             .collect::<Vec<_>>();
         let own = endpoints.iter().any(|endpoint| self.is_own(*endpoint));
-        let cluster = Cluster::new(endpoints, health, own, self.params, Rc::clone(&self.shard));
+        let cluster = Cluster::new(
+            endpoints,
+            health,
+            own,
+            self.params,
+            (Rc::clone(&self.shard), Rc::clone(&self.parts)),
+        );
         let cluster = Rc::new(cluster.with_tls(tls.cloned()));
         clusters.insert(Arc::clone(endpoints), Rc::clone(&cluster));
         cluster

@@ -2,7 +2,7 @@
 //! Workers share the route table, which never changes, and nothing else on the path of a request.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     rc::Rc,
     sync::{
         Arc,
@@ -12,7 +12,6 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
-use spurline_http::Head;
 use spurline_net::{
     Accepted,
     drain::{self, Phase, Watch},
@@ -30,15 +29,12 @@ use crate::{
     buffer,
     connection::{self, Connection, Origin},
     deadline::Deadlines,
+    heads::Heads,
     params::Params,
     tunnel,
-    upstream::{Cluster, Upstreams},
+    upstream::{Cluster, SessionParts, Upstreams},
 };
 
-/// Heads that a worker keeps for their memory.
-const HEADS_MAX: usize = 64;
-/// A head that grew past this is not kept.
-const HEAD_BYTES_KEPT: usize = 8 * 1024;
 /// Connections that wait for a worker to take them.
 pub(crate) const QUEUE_MAX: usize = 1024;
 
@@ -76,7 +72,7 @@ pub(crate) struct Worker {
     load: Arc<AtomicUsize>,
     connections: Cell<usize>,
     closes_idle: Cell<bool>,
-    heads: RefCell<Vec<Head>>,
+    heads: Rc<Heads>,
     /// Tunnels that want to know of a new route table, and the generation they know.
     watchers: Cell<isize>,
     generation: Cell<u64>,
@@ -131,12 +127,19 @@ impl Worker {
         let shard = Rc::new(shard);
         let explicit = bindings.iter().filter(|binding| binding.kind == ListenerKind::Explicit);
         let listeners = explicit.map(|binding| binding.listen).collect();
+        let (deadlines, heads) = (Deadlines::new(), Rc::<Heads>::default());
+        let parts = SessionParts {
+            params: params.http2,
+            idle_timeout: params.upstream.idle_timeout,
+            heads: Rc::clone(&heads),
+            deadlines: Rc::clone(&deadlines),
+        };
         Self {
-            upstreams: Upstreams::new(params.upstream, listeners, Rc::clone(&shard)),
+            upstreams: Upstreams::new(params.upstream, listeners, Rc::clone(&shard), parts),
             params,
             bindings,
             shard,
-            deadlines: Deadlines::new(),
+            deadlines,
             table,
             verifier,
             access,
@@ -144,7 +147,7 @@ impl Worker {
             load,
             connections: Cell::new(0),
             closes_idle: Cell::new(false),
-            heads: RefCell::default(),
+            heads,
             watchers: Cell::new(0),
             generation: Cell::new(0),
             clock: Cell::new(Instant::now()),
@@ -193,7 +196,7 @@ impl Worker {
         &self.params
     }
 
-    pub(crate) fn shard(&self) -> &Shard {
+    pub(crate) fn shard(&self) -> &Rc<Shard> {
         &self.shard
     }
 
@@ -276,17 +279,9 @@ impl Worker {
         self.watchers.set(self.watchers.get() + change);
     }
 
-    /// An empty head, with the memory of an earlier one.
-    pub(crate) fn take_head(&self) -> Head {
-        self.heads.borrow_mut().pop().unwrap_or_default()
-    }
-
-    pub(crate) fn give_head(&self, mut head: Head) {
-        let mut heads = self.heads.borrow_mut();
-        if heads.len() < HEADS_MAX && (1..=HEAD_BYTES_KEPT).contains(&head.bytes()) {
-            head.clear();
-            heads.push(head);
-        }
+    /// Heads that are kept for their memory.
+    pub(crate) fn heads(&self) -> &Rc<Heads> {
+        &self.heads
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) enum Fault {
     BodyTimeout,
     /// The client has left, or takes its response too slowly.
     ClientGone,
+    /// The upstream said that it did not process the request (RFC 9113 section 8.7).
+    Refused,
     /// The whole exchange took too long.
     RequestTimeout,
     /// The upstream did not go on in time.
@@ -36,6 +38,7 @@ impl Fault {
             Self::BadResponse(error) => Some(Reply::to_bad_response(error)),
             Self::BodyTimeout => Some(Reply::new(408, Reason::BodyTimeout)),
             Self::ClientGone => None,
+            Self::Refused => Some(Reply::new(503, Reason::UpstreamRefused)),
             Self::RequestTimeout => Some(Reply::new(504, Reason::RequestTimeout)),
             Self::ResponseTimeout => Some(Reply::new(504, Reason::ResponseTimeout)),
             Self::TooManyInterim => Some(Reply::new(502, Reason::UpstreamTooLarge)),
@@ -51,7 +54,11 @@ impl Fault {
             | Self::TooManyInterim
             | Self::Unanswered
             | Self::UpstreamGone => true,
-            Self::BadRequest(_) | Self::BodyTimeout | Self::ClientGone | Self::RequestTimeout => false,
+            Self::BadRequest(_)
+            | Self::BodyTimeout
+            | Self::ClientGone
+            | Self::Refused
+            | Self::RequestTimeout => false,
         }
     }
 

@@ -2,58 +2,48 @@
 
 use std::task::{Context, Poll};
 
-use spurline_http::{BodyEvent, Framing, Head, h1};
+use spurline_http::{
+    Framing, Head, Version, h1,
+    h2::{End, OpenError, Scheme},
+};
 use spurline_route::Extractor;
 
-use super::{Fault, Relay};
-use crate::{buffer::Buffer, connection::Connection, upstream::Lease};
+use super::{
+    Fault, Relay,
+    body::{self, Body},
+};
+use crate::link::Link;
 
-/// The body of a request: how it is read, and how far.
+/// The body of a request, and whether the client waits before it sends it.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
-    framing: Framing,
-    decoder: h1::BodyDecoder,
-    trailers: Head,
+    body: Body,
     /// The client waits for an interim response before it sends any of it.
     awaits_continue: bool,
-    /// Trailers are read and not passed on.
-    discards_trailers: bool,
-    /// All of it has been read and passed on.
-    done: bool,
-    /// None of it has been read.
-    untouched: bool,
 }
 
 // === impl RequestBody ===
 
 impl RequestBody {
     pub(crate) fn new(framing: Framing, awaits_continue: bool) -> Self {
-        Self {
-            framing,
-            decoder: h1::BodyDecoder::new(framing),
-            trailers: Head::default(),
-            awaits_continue,
-            discards_trailers: false,
-            done: framing == Framing::None,
-            untouched: true,
-        }
+        Self { body: Body::new(framing), awaits_continue }
     }
 
     pub(crate) fn framing(&self) -> Framing {
-        self.framing
+        self.body.framing()
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        self.done
+        self.body.is_done()
     }
 
     pub(crate) fn is_untouched(&self) -> bool {
-        self.untouched
+        self.body.is_untouched()
     }
 
     /// Whether nothing of the body can be expected before the upstream has answered.
     pub(crate) fn awaits_continue(&self) -> bool {
-        self.awaits_continue && self.untouched
+        self.awaits_continue && self.body.is_untouched()
     }
 
     /// The client has been told to go on.
@@ -62,64 +52,27 @@ impl RequestBody {
     }
 
     pub(crate) fn discard_trailers(&mut self) {
-        self.discards_trailers = true;
+        self.body.discard_trailers();
     }
 
-    /// Writes the head in front of the body.
-    pub(crate) fn encode_head(&self, head: &Head, upgrade: Option<&h1::Upgrade>, output: &mut Buffer) {
-        h1::encode_request(head, self.framing, upgrade, output.writer());
-    }
-
-    /// Moves what has arrived of the body from the connection to the lease. `true`: something was moved, or the body is
-    /// complete.
-    fn transfer(
+    /// Sends the head in front of the body.
+    ///
+    /// # Errors
+    /// Nothing was sent: an HTTP/2 upstream takes no more requests on this connection.
+    pub(crate) fn send_head(
         &mut self,
-        limits: &spurline_http::Limits,
-        connection: &mut Connection,
-        lease: &mut Lease,
-    ) -> Result<bool, Fault> {
-        let mut moved = false;
-        loop {
-            let input = &mut connection.input;
-            let (consumed, event) =
-                self.decoder.decode(input.data(), limits, &mut self.trailers).map_err(Fault::BadRequest)?;
-            match event {
-                BodyEvent::Data(range) if self.framing == Framing::Chunked => {
-                    h1::encode_chunk(input.data().get(range).unwrap_or_default(), lease.output.writer());
-                }
-                BodyEvent::Data(range) if range == (0..input.len()) && lease.output.is_empty() => {
-                    std::mem::swap(input, &mut lease.output);
-                    self.untouched = false;
-                    moved = true;
-                    continue;
-                }
-                BodyEvent::Data(range) => {
-                    lease.output.writer().extend_from_slice(input.data().get(range).unwrap_or_default());
-                }
-                BodyEvent::Trailers => {
-                    remove_protected(&mut self.trailers, &connection.origin.binding.extractor);
-                    let trailers = (!self.discards_trailers).then_some(&self.trailers);
-                    h1::encode_last_chunk(trailers, lease.output.writer());
-                    self.done = true;
-                }
-                BodyEvent::End => {
-                    if self.framing == Framing::Chunked {
-                        h1::encode_last_chunk(None, lease.output.writer());
-                    }
-                    self.done = true;
-                }
-                BodyEvent::NeedMore => {
-                    input.consume(consumed);
-                    return Ok(moved);
-                }
-            }
-            input.consume(consumed);
-            self.untouched = false;
-            moved = true;
-            if self.done {
-                return Ok(true);
-            }
+        (head, upgrade): (&Head, Option<&h1::Upgrade>),
+        scheme: Scheme,
+        link: &mut Link,
+    ) -> Result<(), OpenError> {
+        let framing = self.body.framing();
+        self.body.set_coding(body::coding(framing, link.version()));
+        if link.version() == Version::Http2 {
+            let end = if framing == Framing::None { End::Stream } else { End::More };
+            return link.open(head, scheme, end);
         }
+        h1::encode_request(head, framing, upgrade, link.output.writer());
+        Ok(())
     }
 }
 
@@ -145,12 +98,12 @@ impl Relay<'_> {
             return Ok(false);
         }
         // What has arrived with the head goes out with it.
-        if !self.body.done && !self.connection.input.is_empty() {
-            moved |= self.transfer()?;
+        if !self.body.is_done() {
+            moved |= self.transfer_request()?;
         }
         loop {
-            if !self.lease.is_flushed() {
-                match self.lease.poll_flush(cx) {
+            if !self.lease.link.is_flushed() {
+                match self.lease.link.poll_flush(cx) {
                     Poll::Ready(Ok(_)) => moved = true,
                     Poll::Ready(Err(_)) => {
                         // The peer may have answered before it closed; what it said counts.
@@ -159,14 +112,14 @@ impl Relay<'_> {
                     }
                     Poll::Pending => return Ok(moved),
                 }
-                if !self.lease.is_flushed() {
+                if !self.lease.link.is_flushed() {
                     return Ok(moved);
                 }
             }
-            if self.body.done {
+            if self.body.is_done() {
                 return Ok(moved);
             }
-            if !self.transfer()? {
+            if !self.transfer_request()? {
                 match self.connection.poll_fill(cx) {
                     Poll::Ready(Ok(0) | Err(_)) => return Err(Fault::ClientGone),
                     Poll::Ready(Ok(_)) => moved = true,
@@ -176,8 +129,11 @@ impl Relay<'_> {
         }
     }
 
-    fn transfer(&mut self) -> Result<bool, Fault> {
+    fn transfer_request(&mut self) -> Result<bool, Fault> {
         let limits = &self.worker.params().http;
-        self.body.transfer(limits, self.connection, self.lease)
+        let extractor = &self.connection.origin.binding.extractor;
+        let edit = |trailers: &mut Head| remove_protected(trailers, extractor);
+        let links = (&mut self.connection.link, &mut self.lease.link);
+        self.body.body.transfer(limits, links, edit).map_err(Fault::BadRequest)
     }
 }

@@ -6,13 +6,21 @@ use std::{
 };
 
 use spurline_http::{
-    BodyEvent, Framing, Head, Name, Version, connection_options,
+    Framing, Head, Name, Version, connection_options,
     h1::{self, Persistence, ResponseEncoding, accepted_protocol},
+    h2::{End, HeadMeta},
     remove_hop_by_hop,
 };
 
-use super::{Fault, Relay, Summary};
-use crate::{explain::EXPLAIN_FIELD, worker::Worker};
+use super::{
+    Fault, Relay, Summary,
+    body::{self, Body, Coding},
+};
+use crate::{
+    explain::EXPLAIN_FIELD,
+    h2::{self, Loss},
+    worker::Worker,
+};
 
 /// The response so far.
 pub(super) struct Response<'a> {
@@ -23,11 +31,7 @@ pub(super) struct Response<'a> {
     upgrade: Option<&'a h1::Upgrade>,
     /// The client asked for the connection to be closed.
     closes: bool,
-    framing: Framing,
-    decoder: h1::BodyDecoder,
-    trailers: Head,
-    /// Trailers are read and not passed on.
-    discards_trailers: bool,
+    body: Body,
     interim: u32,
     status: u16,
     keeps_upstream: bool,
@@ -57,14 +61,11 @@ impl<'a> Response<'a> {
         Self {
             state: State::Head,
             explanation: None,
-            head: worker.take_head(),
+            head: worker.heads().take(),
             request: None,
             upgrade: None,
             closes: false,
-            framing: Framing::None,
-            decoder: h1::BodyDecoder::new(Framing::None),
-            trailers: Head::default(),
-            discards_trailers: false,
+            body: Body::new(Framing::None),
             interim: 0,
             status: 0,
             keeps_upstream: false,
@@ -87,7 +88,7 @@ impl<'a> Response<'a> {
             keeps_upstream: self.keeps_upstream,
             keep_alive_hint: self.keep_alive_hint,
         };
-        worker.give_head(self.head);
+        worker.heads().give(self.head);
         summary
     }
 
@@ -97,12 +98,9 @@ impl<'a> Response<'a> {
 
     /// Whether the client finds the end of the body without the end of the connection.
     fn is_delimited(&self) -> bool {
-        self.is_chunked() || !matches!(self.framing, Framing::Chunked | Framing::Close)
-    }
-
-    /// Whether the body is sent in chunks.
-    fn is_chunked(&self) -> bool {
-        matches!(self.framing, Framing::Chunked | Framing::Close) && self.client() == Version::Http11
+        self.client() == Version::Http2
+            || self.body.coding() == Coding::Chunked
+            || !matches!(self.body.framing(), Framing::Chunked | Framing::Close)
     }
 }
 
@@ -113,7 +111,7 @@ impl Relay<'_> {
     pub(super) fn pump_response(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
         let mut moved = false;
         loop {
-            if self.connection.output.len() >= self.worker.params().buffer_bytes {
+            if self.connection.link.output.len() >= self.worker.params().buffer_bytes {
                 return Ok(moved);
             }
             let progress = match self.response.state {
@@ -125,7 +123,7 @@ impl Relay<'_> {
                 moved = true;
                 continue;
             }
-            match self.lease.poll_fill(cx) {
+            match self.lease.link.poll_fill(cx) {
                 Poll::Ready(Ok(0)) => self.upstream_ended()?,
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(_)) => return Err(self.upstream_gone()),
@@ -135,9 +133,13 @@ impl Relay<'_> {
         }
     }
 
-    fn upstream_gone(&self) -> Fault {
-        let silent = self.lease.received == 0;
-        if silent { Fault::Unanswered } else { Fault::UpstreamGone }
+    fn upstream_gone(&mut self) -> Fault {
+        let loss = self.lease.link.stream_mut().and_then(|stream| stream.loss());
+        match (loss, self.lease.link.received) {
+            (Some(Loss::Refused), 0) => Fault::Refused,
+            (_, 0) => Fault::Unanswered,
+            _ => Fault::UpstreamGone,
+        }
     }
 
     /// The upstream has ended its stream, which ends a body without a length and cuts any other.
@@ -145,16 +147,16 @@ impl Relay<'_> {
         if self.response.state == State::Head {
             return Err(self.upstream_gone());
         }
-        self.response.decoder.finish().map_err(Fault::BadResponse)?;
-        self.end_body(false);
+        self.response.body.finish(&mut self.connection.link).map_err(Fault::BadResponse)?;
+        self.response.state = State::Done;
         Ok(())
     }
 
     /// Takes a response back of which the client has not been sent anything, so that it can be answered instead.
     pub(super) fn retract(&mut self) {
         let Some((sent, waiting)) = self.response.begins.take() else { return };
-        if self.connection.sent == sent {
-            self.connection.output.truncate(waiting);
+        if self.connection.link.sent == sent {
+            self.connection.link.output.truncate(waiting);
             self.response.state = State::Head;
             self.response.status = 0;
         }
@@ -162,22 +164,35 @@ impl Relay<'_> {
 
     /// Reads a head if it has arrived whole.
     fn read_head(&mut self) -> Result<bool, Fault> {
-        if self.lease.input.is_empty() {
-            return Ok(false);
-        }
-        let response = &mut self.response;
-        let limits = &self.worker.params().http;
-        let method = response.request.map(Head::method).unwrap_or(spurline_http::Method(b""));
-        let read = h1::read_response(self.lease.input.data(), method, limits, &mut response.head)
-            .map_err(Fault::BadResponse)?;
-        let Some(h1::ResponseHead { consumed, framing }) = read else { return Ok(false) };
-        self.lease.input.consume(consumed);
-        match response.head.status() {
+        let Some(framing) = self.next_head()? else { return Ok(false) };
+        match self.response.head.status() {
             101 => self.switch()?,
             100..=199 => self.forward_interim()?,
             _ => self.forward_final(framing)?,
         }
         Ok(true)
+    }
+
+    fn next_head(&mut self) -> Result<Option<Framing>, Fault> {
+        let response = &mut self.response;
+        let link = &mut self.lease.link;
+        if let Some(stream) = link.stream_mut() {
+            let Some(h2::Response { head, meta }) = stream.take_response() else { return Ok(None) };
+            let framing = framing_of(&meta, stream.is_whole());
+            link.received += head.bytes() as u64;
+            self.worker.heads().give(std::mem::replace(&mut response.head, head));
+            return Ok(Some(framing));
+        }
+        if link.input.is_empty() {
+            return Ok(None);
+        }
+        let limits = &self.worker.params().http;
+        let method = response.request.map(Head::method).unwrap_or(spurline_http::Method(b""));
+        let read = h1::read_response(link.input.data(), method, limits, &mut response.head)
+            .map_err(Fault::BadResponse)?;
+        let Some(h1::ResponseHead { consumed, framing }) = read else { return Ok(None) };
+        link.input.consume(consumed);
+        Ok(Some(framing))
     }
 
     /// Interim responses are passed on as they come (RFC 9110 section 15.2), to clients that know them.
@@ -193,8 +208,7 @@ impl Relay<'_> {
         }
         connection_options(&mut response.head, |_| false).map_err(Fault::BadResponse)?;
         remove_hop_by_hop(&mut response.head);
-        self.encode(Framing::None, Persistence::KeepAlive, None);
-        Ok(())
+        self.send_head(Framing::None, Persistence::KeepAlive, None)
     }
 
     /// The upstream leaves HTTP, which it may only do when it was asked to.
@@ -207,14 +221,14 @@ impl Relay<'_> {
         remove_hop_by_hop(&mut response.head);
         response.state = State::Switched;
         response.status = 101;
-        self.encode(Framing::None, Persistence::KeepAlive, Some(&protocol));
-        Ok(())
+        self.send_head(Framing::None, Persistence::KeepAlive, Some(&protocol))
     }
 
     fn forward_final(&mut self, framing: Framing) -> Result<(), Fault> {
         let draining = self.worker.is_draining();
         let through = self.client_is_through();
         let response = &mut self.response;
+        let client = response.client();
         let head = &mut response.head;
         let options = connection_options(head, |_| false).map_err(Fault::BadResponse)?;
         let persistent = head.version() == Version::Http11 || options.keep_alive;
@@ -222,28 +236,29 @@ impl Relay<'_> {
         response.keeps_upstream =
             persistent && !options.close && framing != Framing::Close && response.upgrade.is_none();
         response.keep_alive_hint = keep_alive_hint(head);
-        response.discards_trailers = options.nominates;
         remove_hop_by_hop(head);
         if let Some(explanation) = &response.explanation {
             // The text is built from validated names and addresses; were it no field value, the response goes without.
             let _explained = head.append(EXPLAIN_FIELD.as_bytes(), explanation.as_bytes());
         }
-        response.framing = framing;
-        response.decoder = h1::BodyDecoder::new(framing);
+        response.body = Body::new(framing);
+        response.body.set_coding(body::coding(framing, client));
+        if options.nominates {
+            response.body.discard_trailers();
+        }
         response.status = head.status();
         response.state = if framing == Framing::None { State::Done } else { State::Body };
         response.keeps_downstream =
             response.is_delimited() && !response.closes && !draining && self.body.is_done() && !through;
         let persistence = if response.keeps_downstream { Persistence::KeepAlive } else { Persistence::Close };
-        response.begins = Some((self.connection.sent, self.connection.output.len()));
+        response.begins = Some((self.connection.link.sent, self.connection.link.output.len()));
         self.note_status();
-        self.encode(framing, persistence, None);
-        Ok(())
+        self.send_head(framing, persistence, None)
     }
 
     /// Whether the client has ended its stream and every request that it sent before is served.
     fn client_is_through(&self) -> bool {
-        self.connection.fin && self.connection.input.is_empty()
+        self.connection.fin && self.connection.link.input.is_empty()
     }
 
     /// Statuses by which a server says that it cannot serve count against its endpoint.
@@ -255,57 +270,47 @@ impl Relay<'_> {
         }
     }
 
-    fn encode(&mut self, framing: Framing, persistence: Persistence, upgrade: Option<&[u8]>) {
+    /// Sends the response's head. An interim one is never the end of a stream.
+    fn send_head(
+        &mut self,
+        framing: Framing,
+        persistence: Persistence,
+        upgrade: Option<&[u8]>,
+    ) -> Result<(), Fault> {
         let client = self.response.client();
-        let encoding = ResponseEncoding { framing, client, persistence, upgrade };
-        h1::encode_response(&self.response.head, encoding, self.connection.output.writer());
+        let head = &self.response.head;
+        let link = &mut self.connection.link;
+        let Some(stream) = link.stream_mut() else {
+            let encoding = ResponseEncoding { framing, client, persistence, upgrade };
+            h1::encode_response(head, encoding, link.output.writer());
+            return Ok(());
+        };
+        let is_whole = framing == Framing::None && head.status() >= 200;
+        let end = if is_whole { End::Stream } else { End::More };
+        stream.send_head(head, end).map_err(|_| Fault::ClientGone)?;
+        link.sent += head.bytes() as u64;
+        Ok(())
     }
 
     /// Moves what has arrived of the body. `true`: something was moved, or the body is complete.
     fn transfer_response(&mut self) -> Result<bool, Fault> {
         let limits = &self.worker.params().http;
-        let chunked = self.response.is_chunked();
-        let (input, output) = (&mut self.lease.input, &mut self.connection.output);
-        let response = &mut self.response;
-        let mut moved = false;
-        loop {
-            let (consumed, event) = response
-                .decoder
-                .decode(input.data(), limits, &mut response.trailers)
-                .map_err(Fault::BadResponse)?;
-            match event {
-                BodyEvent::Data(range) if chunked => {
-                    h1::encode_chunk(input.data().get(range).unwrap_or_default(), output.writer());
-                }
-                BodyEvent::Data(range) if range == (0..input.len()) && output.is_empty() => {
-                    std::mem::swap(input, output);
-                    moved = true;
-                    continue;
-                }
-                BodyEvent::Data(range) => {
-                    output.writer().extend_from_slice(input.data().get(range).unwrap_or_default());
-                }
-                BodyEvent::NeedMore => {
-                    input.consume(consumed);
-                    return Ok(moved);
-                }
-                BodyEvent::Trailers | BodyEvent::End => {
-                    input.consume(consumed);
-                    self.end_body(event == BodyEvent::Trailers);
-                    return Ok(true);
-                }
-            }
-            input.consume(consumed);
-            moved = true;
+        let links = (&mut self.lease.link, &mut self.connection.link);
+        let moved = self.response.body.transfer(limits, links, |_| {}).map_err(Fault::BadResponse)?;
+        if self.response.body.is_done() {
+            self.response.state = State::Done;
         }
+        Ok(moved)
     }
+}
 
-    fn end_body(&mut self, trailers: bool) {
-        if self.response.is_chunked() {
-            let trailers = (trailers && !self.response.discards_trailers).then_some(&self.response.trailers);
-            h1::encode_last_chunk(trailers, self.connection.output.writer());
-        }
-        self.response.state = State::Done;
+/// How the body of an HTTP/2 response is delimited, in the words of HTTP/1. A body without a length is chunked, for it
+/// may have trailers.
+fn framing_of(meta: &HeadMeta, is_whole: bool) -> Framing {
+    match meta.content_length {
+        _ if is_whole => Framing::None,
+        Some(length) => Framing::Length(length),
+        None => Framing::Chunked,
     }
 }
 

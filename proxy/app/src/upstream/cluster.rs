@@ -20,8 +20,9 @@ use super::{
         budget::RetryBudget,
         outlier::{Health, Outliers, Verdict},
     },
+    sessions::{SessionParts, Sessions},
 };
-use crate::params::UpstreamParams;
+use crate::{link::Wire, params::UpstreamParams};
 
 /// How often it is said that the TLS of a cluster fails.
 const TELL_INTERVAL: Duration = Duration::from_secs(10);
@@ -36,6 +37,7 @@ pub(crate) struct Cluster {
     own: bool,
     params: UpstreamParams,
     pub(super) shard: Rc<Shard>,
+    pub(super) parts: Rc<SessionParts>,
     /// `None`: endpoints are spoken to in the clear.
     tls: Option<Arc<ClientTls>>,
     /// When a failed handshake was logged last.
@@ -49,6 +51,7 @@ struct EndpointState {
     pending: Cell<u32>,
     /// The one used last is at the end and is used first: it is the least likely to have been closed.
     idle: RefCell<Vec<Idle>>,
+    sessions: Sessions,
 }
 
 #[derive(Debug)]
@@ -80,7 +83,7 @@ pub(crate) enum Refused {
 pub(crate) enum ConnectFailure {
     Refused(Refused),
     /// The endpoint of this index cannot be reached.
-    Endpoint(usize, ConnectError),
+    Endpoint(usize, Rc<ConnectError>),
 }
 
 // === impl Cluster ===
@@ -91,13 +94,14 @@ impl Cluster {
         health: Vec<Health>,
         own: bool,
         params: UpstreamParams,
-        shard: Rc<Shard>,
+        (shard, parts): (Rc<Shard>, Rc<SessionParts>),
     ) -> Self {
         let now = Instant::now();
         let state = |endpoint: &Endpoint| EndpointState {
             endpoint: *endpoint,
             pending: Cell::new(0),
             idle: RefCell::default(),
+            sessions: Sessions::default(),
         };
         let outliers = Outliers::new(params.ejection, health);
         shard.gauge_add(Gauge::Ejected, outliers.ejected() as u64);
@@ -114,6 +118,7 @@ impl Cluster {
             own,
             params,
             shard,
+            parts,
             tls: None,
             told_at: Cell::new(None),
         }
@@ -127,6 +132,15 @@ impl Cluster {
     pub(super) fn health(&self, endpoint: Endpoint) -> Option<Health> {
         let index = self.endpoints.iter().position(|state| state.endpoint == endpoint)?;
         self.policy.borrow().outliers.health(index)
+    }
+
+    /// Whether endpoints are spoken to in TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    pub(super) fn sessions(&self, index: usize) -> Option<&Sessions> {
+        self.endpoints.get(index).map(|state| &state.sessions)
     }
 
     /// Whether what is sent to this cluster may come back to this process.
@@ -157,31 +171,46 @@ impl Cluster {
         granted
     }
 
-    /// A connection to one of the endpoints: an idle one if there is any that may be used, else a new one.
-    pub(crate) async fn acquire(
-        self: &Rc<Self>,
-        now: Instant,
-        how: Acquire,
-    ) -> Result<Lease, ConnectFailure> {
-        let Acquire { exclude, reuse, connect_timeout, speech } = how;
-        let index = self.choose(now, exclude).ok_or(ConnectFailure::Refused(Refused::Empty))?;
+    /// A connection to one of the endpoints, or a place on one: what is there if it may be used, else a new one.
+    pub(crate) async fn acquire(self: &Rc<Self>, how: Acquire) -> Result<Lease, ConnectFailure> {
+        let index = self.choose(how.now, how.exclude).ok_or(ConnectFailure::Refused(Refused::Empty))?;
         self.hold(Limit::Requests)?;
         let permit = Permit::new(Rc::clone(self), index);
-        let idle = (reuse != Reuse::Never).then(|| self.checkout(index, now, reuse)).flatten();
-        if let Some(stream) = idle {
-            self.shard.inc(Counter::UpstreamReused);
-            return Ok(Lease::new(stream, permit.connected(), true));
+        let is_shared = match how.speech {
+            Speech::Opaque | Speech::Http1 => false,
+            Speech::Http => self.sessions(index).is_some_and(|sessions| !sessions.declines()),
+            Speech::Http2 => true,
+        };
+        if is_shared {
+            return Box::pin(self.acquire_stream(index, permit, how)).await;
         }
-        self.connect(index, permit, connect_timeout, speech).await
+        self.acquire_connection(index, permit, how).await
     }
 
-    async fn connect(
-        self: &Rc<Self>,
+    /// A connection that serves one request at a time.
+    pub(super) async fn acquire_connection(
+        &self,
         index: usize,
         permit: Permit,
-        timeout: Duration,
-        speech: Speech,
+        how: Acquire,
     ) -> Result<Lease, ConnectFailure> {
+        let idle = (how.reuse != Reuse::Never).then(|| self.checkout(index, how.now, how.reuse)).flatten();
+        if let Some(stream) = idle {
+            self.shard.inc(Counter::UpstreamReused);
+            return Ok(Lease::new(Wire::Transport(stream), permit.connected(), true));
+        }
+        let speech = if how.speech == Speech::Http { Speech::Http1 } else { how.speech };
+        let (transport, permit) = self.dial(index, permit, (how.connect_timeout, speech)).await?;
+        Ok(Lease::new(Wire::Transport(transport), permit, false))
+    }
+
+    /// Makes a connection, which the permit counts from now on.
+    pub(super) async fn dial(
+        &self,
+        index: usize,
+        permit: Permit,
+        (timeout, speech): (Duration, Speech),
+    ) -> Result<(Transport, Permit), ConnectFailure> {
         let Some(endpoint) = self.endpoint(index) else {
             return Err(ConnectFailure::Refused(Refused::Empty));
         };
@@ -208,14 +237,11 @@ impl Cluster {
             Err(ConnectError::Tls(_)) => ConnectResult::Tls,
             Err(_) => ConnectResult::Error,
         }));
-        match connected {
-            Ok(stream) => Ok(Lease::new(stream, permit, false)),
-            Err(error) => {
-                self.tell(endpoint, &error);
-                self.failed(index, Instant::now());
-                Err(ConnectFailure::Endpoint(index, error))
-            }
-        }
+        connected.map(|transport| (transport, permit)).map_err(|error| {
+            self.tell(endpoint, &error);
+            self.failed(index, Instant::now());
+            ConnectFailure::Endpoint(index, Rc::new(error))
+        })
     }
 
     /// Says what is wrong with the TLS of an endpoint, but not with every request.
@@ -321,7 +347,7 @@ impl Cluster {
         }
     }
 
-    fn hold(&self, limit: Limit) -> Result<(), ConnectFailure> {
+    pub(super) fn hold(&self, limit: Limit) -> Result<(), ConnectFailure> {
         self.policy.borrow_mut().breaker.try_acquire(limit).map_err(|tripped| {
             self.shard.inc(Counter::BreakerOpen(match tripped.limit {
                 Limit::Connections => metrics::Breaker::Connections,
@@ -350,7 +376,7 @@ impl Cluster {
 
     pub(super) fn is_unused(&self, now: Instant, period: Duration) -> bool {
         now.saturating_duration_since(self.used_at.get()) > period
-            && self.endpoints.iter().all(|state| state.idle.borrow().is_empty())
+            && self.endpoints.iter().all(|state| state.idle.borrow().is_empty() && state.sessions.is_empty())
     }
 }
 
@@ -364,6 +390,7 @@ impl Drop for Cluster {
 /// What kind of connection is wanted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Acquire {
+    pub(crate) now: Instant,
     /// The endpoint of the try before: taken only when there is no other.
     pub(crate) exclude: Option<usize>,
     pub(crate) reuse: Reuse,
@@ -383,7 +410,7 @@ pub(crate) enum Reuse {
 }
 
 /// A place among the pending requests, given back when dropped.
-struct Pending<'a>(&'a Cluster);
+pub(super) struct Pending<'a>(pub(super) &'a Cluster);
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
@@ -396,7 +423,10 @@ mod tests {
     use spurline_telemetry::metrics::Registry;
 
     use super::*;
+    use spurline_http::h2;
+
     use crate::upstream::policy::{breaker::Maxima, outlier::Ejection};
+    use crate::{deadline::Deadlines, params::Http2Params};
 
     const HOUR: Duration = Duration::from_secs(3600);
     const PARAMS: UpstreamParams = UpstreamParams {
@@ -414,7 +444,20 @@ mod tests {
         let endpoints: Vec<_> = (1..=health.len())
             .map(|port| Endpoint { addr: format!("127.0.0.1:{port}").parse().unwrap() })
             .collect();
-        Cluster::new(&endpoints, health, false, PARAMS, Rc::clone(shard))
+        let parts = SessionParts {
+            params: Http2Params {
+                is_on: true,
+                server: h2::Settings::default(),
+                client: h2::Settings::default(),
+                ping_interval: None,
+                ping_timeout: HOUR,
+                settings_timeout: HOUR,
+            },
+            idle_timeout: HOUR,
+            heads: Rc::default(),
+            deadlines: Deadlines::new(),
+        };
+        Cluster::new(&endpoints, health, false, PARAMS, (Rc::clone(shard), Rc::new(parts)))
     }
 
     #[test]

@@ -1,35 +1,30 @@
 use std::{
-    io,
     net::SocketAddr,
     rc::Rc,
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
+use spurline_http::h2::Scheme;
 use spurline_net::Transport;
 
 use super::Cluster;
-use crate::buffer::Buffer;
+use crate::{
+    buffer::Buffer,
+    link::{Link, Wire},
+};
 
-/// One upstream connection for the time of one request.
+/// One upstream connection, or one stream of it, for the time of one request.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    pub(crate) stream: Transport,
-    /// Bytes received and not used yet.
-    pub(crate) input: Buffer,
-    /// Bytes to send.
-    pub(crate) output: Buffer,
+    pub(crate) link: Link,
     /// Whether the connection has served a request before.
     pub(crate) reused: bool,
-    /// Bytes received and sent for this request.
-    pub(crate) received: u64,
-    pub(crate) sent: u64,
     permit: Permit,
 }
 
 /// What a request holds of its cluster, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub(crate) struct Permit {
     cluster: Rc<Cluster>,
     index: usize,
     /// Whether a request is counted, which ends with the permit.
@@ -41,36 +36,17 @@ pub(super) struct Permit {
 // === impl Lease ===
 
 impl Lease {
-    pub(super) fn new(stream: Transport, permit: Permit, reused: bool) -> Self {
-        let (input, output) = Default::default();
-        Self { stream, input, output, reused, received: 0, sent: 0, permit }
-    }
-
-    /// See [`Buffer::poll_fill`].
-    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let filled = self.input.poll_fill(cx, &mut self.stream);
-        if let Poll::Ready(Ok(count)) = filled {
-            self.received += count as u64;
-        }
-        filled
-    }
-
-    /// See [`Buffer::poll_flush`].
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let flushed = self.output.poll_flush(cx, &mut self.stream);
-        if let Poll::Ready(Ok(count)) = flushed {
-            self.sent += count as u64;
-        }
-        flushed
-    }
-
-    /// Whether everything that is to be sent has been handed to the kernel.
-    pub(crate) fn is_flushed(&self) -> bool {
-        self.output.is_empty() && !self.stream.has_unsent()
+    pub(super) fn new(wire: Wire, permit: Permit, reused: bool) -> Self {
+        Self { link: Link::new(wire), reused, permit }
     }
 
     pub(crate) fn cluster(&self) -> &Rc<Cluster> {
         &self.permit.cluster
+    }
+
+    /// How the endpoint is spoken to, for `:scheme`.
+    pub(crate) fn scheme(&self) -> Scheme {
+        if self.permit.cluster.is_secure() { Scheme::Https } else { Scheme::Http }
     }
 
     /// The index of the endpoint in its cluster.
@@ -84,12 +60,13 @@ impl Lease {
 
     /// Gives the connection back for the next request. Only after a response that ended cleanly; bytes behind it
     /// (a response nobody asked for) make the connection unusable, so it is closed instead. `hint` is how long the
-    /// peer said that it keeps the connection.
+    /// peer said that it keeps the connection. A session was never taken, so it is not given back.
     pub(crate) fn keep(self, now: Instant, hint: Option<Duration>) {
-        let Self { stream, input, output, mut permit, .. } = self;
-        if input.is_empty() && output.is_empty() && !stream.has_unsent() {
+        let Self { link, mut permit, .. } = self;
+        let Link { wire: Wire::Transport(transport), input, output, .. } = link else { return };
+        if input.is_empty() && output.is_empty() && !transport.has_unsent() {
             permit.connection = false;
-            permit.cluster.keep(permit.index, stream, now, hint);
+            permit.cluster.keep(permit.index, transport, now, hint);
         }
     }
 
@@ -99,11 +76,15 @@ impl Lease {
     }
 
     /// Takes the connection out for a tunnel. It is no request any more, but stays counted as a connection until the
-    /// returned guard is dropped.
+    /// returned guard is dropped. Nothing is there of a stream, which carries a tunnel as it carries a body.
     pub(crate) fn into_tunnel(mut self) -> (Transport, Buffer, impl Sized) {
         self.end_request();
-        let Self { stream, input, permit, .. } = self;
-        (stream, input, permit)
+        let Self { link, permit, .. } = self;
+        let transport = match link.wire {
+            Wire::Transport(transport) => transport,
+            Wire::Stream(_) | Wire::Session(_) => Transport::Taken,
+        };
+        (transport, link.input, permit)
     }
 }
 
@@ -113,6 +94,17 @@ impl Permit {
     pub(super) fn new(cluster: Rc<Cluster>, index: usize) -> Self {
         cluster.begin(index);
         Self { cluster, index, request: true, connection: false }
+    }
+
+    /// For a connection that is not for one request.
+    pub(super) fn of_connection(cluster: Rc<Cluster>, index: usize) -> Self {
+        Self { cluster, index, request: false, connection: false }
+    }
+
+    /// Takes over a connection that the other one counts.
+    pub(super) fn with(mut self, mut other: Self) -> Self {
+        self.connection |= std::mem::take(&mut other.connection);
+        self
     }
 
     fn end(&mut self) {

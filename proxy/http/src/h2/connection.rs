@@ -170,7 +170,12 @@ impl Connection {
     /// Whether more is to be read. Not while a peer that reads nothing has made heads and answers pile up to twice what data
     /// may fill: that is more than data alone can reach, so two peers that send to each other never both stop reading.
     pub fn wants_input(&self) -> bool {
-        self.output.len() < 2 * self.settings.output_bytes_max.max(QUANTUM_OUTPUT_BYTES)
+        self.output.len() < 2 * self.output_bytes_max()
+    }
+
+    /// Whether a head has begun and not ended: `CONTINUATION` frames are missing.
+    pub fn is_amid_head(&self) -> bool {
+        self.block.is_some()
     }
 
     /// Streams that are open (RFC 9113 section 5.1.2).
@@ -186,6 +191,11 @@ impl Connection {
     /// Whether no new streams are taken, by us or by the peer.
     pub fn is_going_away(&self) -> bool {
         self.is_left || self.leaving != Leaving::Not || self.failed.is_some()
+    }
+
+    /// Whether streams that the peer opens from now on are ignored.
+    pub fn is_final(&self) -> bool {
+        matches!(self.leaving, Leaving::Final(_))
     }
 
     /// Whether the peer has acknowledged our settings. One that does not for long is to be left with
@@ -210,11 +220,15 @@ impl Connection {
 
     /// Bytes of data that fit into the output beside what is set aside; none if that is less than a frame.
     fn room(&self) -> usize {
-        let output_bytes_max = self.settings.output_bytes_max.max(QUANTUM_OUTPUT_BYTES);
         let used = self.output.len() + self.queue.granted() * QUANTUM_OUTPUT_BYTES;
-        match output_bytes_max.saturating_sub(used) {
+        match self.output_bytes_max().saturating_sub(used) {
             0..QUANTUM_OUTPUT_BYTES => 0,
             room => room,
         }
+    }
+
+    /// With less than a frame nothing would ever be sent.
+    fn output_bytes_max(&self) -> usize {
+        self.settings.output_bytes_max.max(QUANTUM_OUTPUT_BYTES)
     }
 }

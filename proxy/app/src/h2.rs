@@ -1,0 +1,16 @@
+//! HTTP/2 connections and their streams, of clients and to upstreams.
+//!
+//! A connection is a [`Session`], which its streams share, and a [`Driver`], which moves the bytes of its socket. Every
+//! stream is served by a task of its own through a [`Stream`], which the relay treats as it treats an HTTP/1
+//! connection. All of a session is on one thread; nothing is awaited while it is borrowed.
+
+mod driver;
+mod serve;
+mod session;
+mod stream;
+pub(crate) mod upstream;
+
+pub(crate) use driver::Driver;
+pub(crate) use serve::serve;
+pub(crate) use session::{Loss, Opened, Session};
+pub(crate) use stream::{Response, Stream};

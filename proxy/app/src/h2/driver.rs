@@ -1,0 +1,216 @@
+//! What moves the bytes of a session's socket.
+
+use std::{
+    io,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use spurline_http::h2::{self, Connection};
+use spurline_net::Transport;
+use spurline_telemetry::metrics;
+
+use super::{Opened, Session, session::State};
+use crate::buffer::{self, Buffer};
+
+/// A session's socket, with the bytes that are on their way.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    session: Rc<Session>,
+    transport: Transport,
+    input: Buffer,
+    output: Buffer,
+    progress: Progress,
+    /// Writing was put off for what the streams may have to add.
+    is_deferred: bool,
+    /// When something was received last.
+    heard: Instant,
+    /// Since when a frame or a head has been incomplete.
+    incomplete: Option<Instant>,
+}
+
+/// How far a session has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// It goes on when the socket or a stream has something.
+    Going,
+    /// The peer broke the protocol, and has been told so as far as it reads.
+    Broken,
+    /// The peer has ended the connection.
+    Ended,
+}
+
+// === impl Driver ===
+
+impl Driver {
+    /// `input` is what has been read already.
+    pub(crate) fn new(session: Rc<Session>, transport: Transport, input: Buffer, now: Instant) -> Self {
+        Self {
+            session,
+            transport,
+            input,
+            output: Buffer::default(),
+            progress: Progress::Going,
+            is_deferred: false,
+            heard: now,
+            incomplete: None,
+        }
+    }
+
+    pub(crate) fn session(&self) -> &Rc<Session> {
+        &self.session
+    }
+
+    /// When something was received last.
+    pub(crate) fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// Since when a frame or a head has been incomplete.
+    pub(crate) fn incomplete(&self) -> Option<Instant> {
+        self.incomplete
+    }
+
+    /// Whether all that is to be sent has been handed to the kernel.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.output.is_empty()
+            && !self.transport.has_unsent()
+            && !self.session.with(|state| state.connection.has_output())
+    }
+
+    /// Ends all streams. What there is for the peer is put with the rest of what is to be written.
+    pub(crate) fn give_up(&mut self) {
+        self.session.lose();
+        let mut last = Vec::new();
+        self.session.with(|state| state.connection.swap_output(&mut last));
+        self.output.writer().extend_from_slice(&last);
+    }
+
+    /// The socket, and what is still to be written to it.
+    pub(crate) fn into_parts(self) -> (Transport, Buffer) {
+        (self.transport, self.output)
+    }
+
+    /// Moves what can be moved. Requests that arrive are put into `requests`.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, requests: &mut Vec<Opened>) -> io::Result<Progress> {
+        self.session.with(|state| state.answer_call(cx));
+        loop {
+            let read = self.read(cx, requests)?;
+            let has_news = self.session.with(State::take_news) || !requests.is_empty();
+            if has_news && !std::mem::replace(&mut self.is_deferred, true) && !self.is_closing() {
+                // What the streams make of it goes out together with what is there already.
+                cx.waker().wake_by_ref();
+                return Ok(Progress::Going);
+            }
+            self.is_deferred = false;
+            let written = self.write(cx)?;
+            if !read && !written {
+                break;
+            }
+        }
+        if self.is_flushed() && self.session.streams() == 0 {
+            // An idle connection holds no memory for what it might send.
+            buffer::recycle(self.session.with(|state| {
+                let mut spare = Vec::new();
+                state.connection.swap_output(&mut spare);
+                spare
+            }));
+        }
+        Ok(self.progress)
+    }
+
+    fn is_closing(&self) -> bool {
+        self.progress != Progress::Going
+    }
+
+    /// Reads until the socket has no more, or the peer takes too little of what is sent. Whether anything was read.
+    fn read(&mut self, cx: &mut Context<'_>, requests: &mut Vec<Opened>) -> io::Result<bool> {
+        let mut any = false;
+        while !self.is_closing() {
+            if !self.input.is_empty() {
+                any |= self.receive(requests);
+            }
+            if self.is_closing() || !self.session.with(|state| state.connection.wants_input()) {
+                break;
+            }
+            if self.input.is_full() {
+                self.input.grow(Connection::INPUT_BYTES_MIN);
+            }
+            match self.input.poll_fill(cx, &mut self.transport) {
+                Poll::Ready(Ok(0)) => {
+                    self.progress = Progress::Ended;
+                    self.session.lose();
+                }
+                Poll::Ready(Ok(_)) => any = true,
+                Poll::Ready(Err(error)) => {
+                    self.session.lose();
+                    return Err(error);
+                }
+                Poll::Pending => break,
+            }
+        }
+        Ok(any)
+    }
+
+    /// Takes in what has been read. Whether any of it could be used.
+    fn receive(&mut self, requests: &mut Vec<Opened>) -> bool {
+        self.heard = Instant::now();
+        match self.session.receive(self.input.data(), self.heard, requests) {
+            Ok(used) => {
+                self.input.consume(used);
+                let is_amid =
+                    !self.input.is_empty() || self.session.with(|state| state.connection.is_amid_head());
+                self.incomplete = is_amid.then(|| self.incomplete.unwrap_or(self.heard));
+                self.session.with(State::wake_writable);
+                used > 0
+            }
+            Err(violation) => {
+                tracing::debug!(%violation, "HTTP/2 connection broken by its peer");
+                self.input.clear();
+                self.progress = Progress::Broken;
+                self.give_up();
+                true
+            }
+        }
+    }
+
+    /// Writes as much as the socket takes. Whether anything was written.
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        if self.output.is_empty() && self.session.with(|state| state.connection.has_output()) {
+            self.session.with(|state| {
+                state.connection.swap_output(self.output.writer());
+                state.wake_writable();
+            });
+        }
+        if self.output.is_empty() && !self.transport.has_unsent() {
+            return Ok(false);
+        }
+        match self.output.poll_flush(cx, &mut self.transport) {
+            Poll::Ready(Ok(_)) => Ok(true),
+            Poll::Ready(Err(error)) => {
+                self.session.lose();
+                Err(error)
+            }
+            Poll::Pending => Ok(false),
+        }
+    }
+}
+
+pub(super) fn flood_label(flood: h2::Flood) -> metrics::Flood {
+    match flood {
+        h2::Flood::Answers => metrics::Flood::Answers,
+        h2::Flood::Continuations => metrics::Flood::Continuations,
+        h2::Flood::EmptyFrames => metrics::Flood::EmptyFrames,
+        h2::Flood::ForcedResets => metrics::Flood::ForcedResets,
+        h2::Flood::HeaderBytes => metrics::Flood::HeaderBytes,
+        h2::Flood::Ignored => metrics::Flood::Ignored,
+        h2::Flood::Pings => metrics::Flood::Pings,
+        h2::Flood::Resets => metrics::Flood::Resets,
+        h2::Flood::Settings => metrics::Flood::Settings,
+        h2::Flood::WindowUpdates => metrics::Flood::WindowUpdates,
+    }
+}

@@ -1,0 +1,414 @@
+//! What the streams of a connection share: the state machine of the protocol, and what has arrived for each stream.
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, VecDeque},
+    future::poll_fn,
+    ops::Range,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use foldhash::fast::RandomState;
+use spurline_http::{
+    Error, Head,
+    h2::{Connection, End, ErrorCode, Event, GoAway, HeadMeta, ResetBy, Role, Settings, StreamId, Violation},
+};
+use spurline_telemetry::metrics::{By, Counter, Gauge, Shard, Side};
+
+use crate::{buffer::Buffer, heads::Heads};
+
+/// One HTTP/2 connection, apart from its socket.
+#[derive(Debug)]
+pub(crate) struct Session {
+    state: RefCell<State>,
+    epoch: Instant,
+    shard: Rc<Shard>,
+    heads: Rc<Heads>,
+    side: Side,
+}
+
+/// What [`Session`] guards.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) connection: Connection,
+    inboxes: HashMap<StreamId, Inbox, RandomState>,
+    driver: Option<Waker>,
+    /// The driver knows that there is something to do.
+    is_called: bool,
+    /// The socket is gone, or the peer broke the protocol.
+    is_lost: bool,
+    /// The peer has announced its settings.
+    is_ready: bool,
+    /// Who waits for that.
+    ready: Option<Waker>,
+    /// Streams were given something.
+    has_news: bool,
+    /// What the next head is read into.
+    head: Head,
+}
+
+/// What has arrived for one stream and was not taken by it.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    /// A final response; its interim ones are before it.
+    pub(super) heads: VecDeque<super::Response>,
+    pub(super) data: Buffer,
+    pub(super) trailers: Option<Head>,
+    /// The peer has sent everything.
+    pub(super) is_whole: bool,
+    pub(super) loss: Option<Loss>,
+    pub(super) waker: Option<Waker>,
+}
+
+/// How a stream was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// The connection is gone.
+    Connection,
+    /// The peer said that it did not process the request (RFC 9113 section 8.7).
+    Refused,
+    Reset(ErrorCode),
+}
+
+/// A request that a client has sent.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) id: StreamId,
+    pub(crate) head: Head,
+    pub(crate) meta: HeadMeta,
+    pub(crate) end: End,
+    /// It breaks a limit: it is to be answered, its body is not delivered.
+    pub(crate) refusal: Option<Error>,
+}
+
+// === impl Session ===
+
+impl Session {
+    pub(crate) fn new(role: Role, settings: Settings, (shard, heads): (&Rc<Shard>, &Rc<Heads>)) -> Rc<Self> {
+        let side = match role {
+            Role::Client => Side::Upstream,
+            Role::Server => Side::Downstream,
+        };
+        shard.inc(Counter::Http2Connections(side));
+        shard.gauge_add(Gauge::Http2ConnectionsActive(side), 1);
+        Rc::new(Self {
+            state: RefCell::new(State {
+                connection: Connection::new(role, settings),
+                inboxes: HashMap::default(),
+                driver: None,
+                is_called: false,
+                is_lost: false,
+                is_ready: false,
+                ready: None,
+                has_news: false,
+                head: Head::default(),
+            }),
+            epoch: Instant::now(),
+            shard: Rc::clone(shard),
+            heads: Rc::clone(heads),
+            side,
+        })
+    }
+
+    pub(super) fn with<R>(&self, action: impl FnOnce(&mut State) -> R) -> R {
+        action(&mut self.state.borrow_mut())
+    }
+
+    /// Changes what is to be sent, and sees to it that it is sent.
+    pub(super) fn send<R>(&self, action: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.state.borrow_mut();
+        let done = action(&mut state);
+        if state.connection.has_output() {
+            state.call_driver();
+        }
+        done
+    }
+
+    /// Whether a request can be sent now.
+    pub(crate) fn can_open(&self) -> bool {
+        self.with(|state| state.is_ready && !state.is_lost && state.connection.can_open().is_ok())
+    }
+
+    /// Waits until the peer has announced its settings. False: it never will. For one task at a time.
+    pub(crate) async fn ready(&self) -> bool {
+        poll_fn(|cx| {
+            self.with(|state| match (state.is_lost, state.is_ready) {
+                (true, _) => Poll::Ready(false),
+                (false, true) => Poll::Ready(true),
+                (false, false) => {
+                    state.ready = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            })
+        })
+        .await
+    }
+
+    pub(super) fn ping(&self) {
+        self.send(|state| state.connection.ping());
+    }
+
+    /// Whether no request can be sent any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.with(|state| state.is_lost || state.connection.is_going_away())
+    }
+
+    /// Streams that somebody serves or waits for.
+    pub(crate) fn streams(&self) -> usize {
+        self.with(|state| state.inboxes.len())
+    }
+
+    /// Whether nothing of a stream is left, not even data that nobody has taken.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.with(|state| state.connection.is_idle())
+    }
+
+    /// Whether the peer has acknowledged our settings.
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        self.with(|state| state.connection.is_acknowledged())
+    }
+
+    /// Whether streams that the peer opens from now on are ignored.
+    pub(crate) fn is_final(&self) -> bool {
+        self.with(|state| state.connection.is_final())
+    }
+
+    pub(crate) fn go_away(&self, how: GoAway) {
+        self.shard.inc(Counter::Http2GoAways(self.side, By::Proxy));
+        self.send(|state| state.connection.go_away(how));
+    }
+
+    pub(super) fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    pub(super) fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Ends every stream: there is no connection any more.
+    pub(super) fn lose(&self) {
+        self.with(|state| {
+            state.is_lost = true;
+            state.ready.take().map(Waker::wake).unwrap_or_default();
+            state.inboxes.values_mut().for_each(|inbox| inbox.lose(Loss::Connection));
+        });
+    }
+
+    /// Reads what `input` holds; returns how much of it was used. Requests are put into `requests`.
+    ///
+    /// # Errors
+    /// The peer broke the protocol. What tells it so is in the output.
+    pub(super) fn receive(
+        &self,
+        input: &[u8],
+        now: Instant,
+        requests: &mut Vec<Opened>,
+    ) -> Result<usize, Violation> {
+        let now = now.saturating_duration_since(self.epoch);
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let mut head = std::mem::take(&mut state.head);
+        let mut used = 0;
+        loop {
+            let rest = input.get(used..).unwrap_or_default();
+            let received = state.connection.receive(rest, &mut head, now);
+            let (count, event) = received.inspect_err(|violation| self.note_violation(*violation))?;
+            used += count;
+            match event {
+                Event::NeedMore => break,
+                Event::Nothing => {}
+                event => requests.extend(self.dispatch(state, event, rest, &mut head)),
+            }
+        }
+        state.head = head;
+        Ok(used)
+    }
+
+    /// Brings an event to its stream. Returns a request that opens one.
+    fn dispatch(&self, state: &mut State, event: Event, input: &[u8], head: &mut Head) -> Option<Opened> {
+        match event {
+            Event::Head { id, end, meta } if self.side == Side::Downstream => {
+                return Some(self.open(
+                    state,
+                    Opened { id, head: std::mem::replace(head, self.heads.take()), meta, end, refusal: None },
+                ));
+            }
+            Event::Refused { id, error } => {
+                let (meta, end) = (HeadMeta::default(), End::Stream);
+                return Some(
+                    self.open(state, Opened { id, head: Head::default(), meta, end, refusal: Some(error) }),
+                );
+            }
+            Event::Head { id, end, meta } => {
+                let head = std::mem::replace(head, self.heads.take());
+                state.deliver(id, |inbox| {
+                    inbox.heads.push_back(super::Response { head, meta });
+                    inbox.is_whole |= end == End::Stream;
+                });
+            }
+            Event::Interim { id } => {
+                let response = super::Response {
+                    head: std::mem::replace(head, self.heads.take()),
+                    meta: HeadMeta::default(),
+                };
+                state.deliver(id, |inbox| inbox.heads.push_back(response));
+            }
+            Event::Data { id, range, end } => state.deliver_data(id, input, range, end),
+            Event::Trailers { id } => {
+                let trailers = std::mem::replace(head, self.heads.take());
+                state.deliver(id, |inbox| {
+                    inbox.trailers = Some(trailers);
+                    inbox.is_whole = true;
+                });
+            }
+            Event::Reset { id, code, by } => {
+                let by = if by == ResetBy::Peer { By::Peer } else { By::Proxy };
+                self.shard.inc(Counter::Http2Resets(self.side, by));
+                let refused = code == ErrorCode::REFUSED_STREAM && self.side == Side::Upstream;
+                let loss = if refused { Loss::Refused } else { Loss::Reset(code) };
+                state.deliver(id, |inbox| inbox.lose(loss));
+            }
+            Event::GoAway { last, .. } => {
+                self.shard.inc(Counter::Http2GoAways(self.side, By::Peer));
+                let unprocessed = state.inboxes.iter_mut().filter(|(id, _)| **id > last);
+                unprocessed.for_each(|(_, inbox)| inbox.lose(Loss::Refused));
+            }
+            Event::Settings => {
+                state.is_ready = true;
+                state.ready.take().map(Waker::wake).unwrap_or_default();
+            }
+            Event::Acknowledged | Event::Pong | Event::NeedMore | Event::Nothing => {}
+        }
+        None
+    }
+
+    fn open(&self, state: &mut State, opened: Opened) -> Opened {
+        self.shard.inc(Counter::Http2Streams(self.side));
+        let is_whole = opened.end == End::Stream;
+        self.shard.gauge_add(Gauge::Http2StreamsActive(self.side), 1);
+        state.insert(opened.id, Inbox { is_whole, ..Inbox::default() });
+        opened
+    }
+
+    fn note_violation(&self, violation: Violation) {
+        self.shard.inc(Counter::Http2ConnectionErrors(self.side));
+        if let Violation::Flood(flood) = violation {
+            self.shard.inc(Counter::Http2Floods(self.side, super::driver::flood_label(flood)));
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.shard.gauge_sub(Gauge::Http2ConnectionsActive(self.side), 1);
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Sees to it that the driver runs.
+    fn call_driver(&mut self) {
+        if !std::mem::replace(&mut self.is_called, true)
+            && let Some(driver) = &self.driver
+        {
+            driver.wake_by_ref();
+        }
+    }
+
+    /// The driver runs in this task.
+    pub(super) fn answer_call(&mut self, cx: &Context<'_>) {
+        self.is_called = false;
+        if self.driver.as_ref().is_none_or(|driver| !driver.will_wake(cx.waker())) {
+            self.driver = Some(cx.waker().clone());
+        }
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
+    /// Whether streams were given something since the last call.
+    pub(super) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
+    }
+
+    pub(super) fn inbox(&mut self, id: StreamId) -> Option<&mut Inbox> {
+        self.inboxes.get_mut(&id)
+    }
+
+    pub(super) fn insert(&mut self, id: StreamId, inbox: Inbox) {
+        self.inboxes.insert(id, inbox);
+    }
+
+    pub(super) fn remove(&mut self, id: StreamId) -> Option<Inbox> {
+        self.inboxes.remove(&id)
+    }
+
+    /// Lets the driver know when no stream is left.
+    pub(super) fn note_idle(&mut self) {
+        if self.inboxes.is_empty() {
+            self.call_driver();
+        }
+    }
+
+    /// Wakes the streams that may send.
+    pub(super) fn wake_writable(&mut self) {
+        while let Some(id) = self.connection.next_writable() {
+            match self.inboxes.get_mut(&id) {
+                Some(inbox) => inbox.wake(),
+                // Nobody is left who could use its turn.
+                None => self.connection.reset(id, ErrorCode::CANCEL),
+            }
+        }
+    }
+
+    fn deliver(&mut self, id: StreamId, put: impl FnOnce(&mut Inbox)) {
+        if let Some(inbox) = self.inboxes.get_mut(&id) {
+            put(inbox);
+            inbox.wake();
+            self.has_news = true;
+        }
+    }
+
+    fn deliver_data(&mut self, id: StreamId, input: &[u8], range: Range<usize>, end: End) {
+        let data = input.get(range).unwrap_or_default();
+        match self.inboxes.get_mut(&id) {
+            Some(inbox) => {
+                if !data.is_empty() {
+                    inbox.data.writer().extend_from_slice(data);
+                }
+                inbox.is_whole |= end == End::Stream;
+                inbox.wake();
+                self.has_news = true;
+            }
+            None => self.connection.consumed(id, data.len()),
+        }
+    }
+}
+
+// === impl Inbox ===
+
+impl Inbox {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// What has arrived before stays: a peer that has said everything may then say that it wants nothing more.
+    fn lose(&mut self, loss: Loss) {
+        self.loss.get_or_insert(loss);
+        self.wake();
+    }
+
+    /// The task that is to be woken when something arrives or can be sent.
+    pub(super) fn watch(&mut self, cx: &Context<'_>) {
+        if self.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+        }
+    }
+}

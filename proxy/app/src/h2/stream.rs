@@ -1,0 +1,214 @@
+//! One stream, for the task that serves it.
+
+use std::{
+    io,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use spurline_http::{
+    Head,
+    h2::{End, ErrorCode, HeadMeta, OpenError, Scheme, StreamId},
+};
+use spurline_telemetry::metrics::{By, Counter, Gauge, Side};
+
+use super::{Loss, Session, session::Inbox};
+use crate::buffer::Buffer;
+
+/// A response, final or interim.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) head: Head,
+    pub(crate) meta: HeadMeta,
+}
+
+/// One stream of a session. Dropping it ends the stream, whatever is missing.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    session: Rc<Session>,
+    id: StreamId,
+    /// What is sent once all data is.
+    ending: Option<Ending>,
+    /// All that is to be sent was.
+    has_ended: bool,
+    /// Says why the stream ends before everything was sent.
+    abort: ErrorCode,
+}
+
+#[derive(Debug)]
+enum Ending {
+    Data,
+    Trailers(Head),
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// The stream of a request that was received.
+    pub(super) fn accepted(session: &Rc<Session>, id: StreamId) -> Self {
+        Self::new(session, id, ErrorCode::INTERNAL_ERROR)
+    }
+
+    /// Sends a request on a stream of its own.
+    ///
+    /// # Errors
+    /// Nothing was sent.
+    pub(crate) fn open(
+        session: &Rc<Session>,
+        head: &Head,
+        scheme: Scheme,
+        end: End,
+    ) -> Result<Self, OpenError> {
+        let id = session.send(|state| {
+            if state.is_lost() {
+                return Err(OpenError::GoingAway);
+            }
+            let id = state.connection.open(head, scheme, end)?;
+            state.insert(id, Inbox::default());
+            Ok(id)
+        })?;
+        session.shard().inc(Counter::Http2Streams(Side::Upstream));
+        session.shard().gauge_add(Gauge::Http2StreamsActive(Side::Upstream), 1);
+        let mut stream = Self::new(session, id, ErrorCode::CANCEL);
+        stream.has_ended = end == End::Stream;
+        Ok(stream)
+    }
+
+    fn new(session: &Rc<Session>, id: StreamId, abort: ErrorCode) -> Self {
+        Self { session: Rc::clone(session), id, ending: None, has_ended: false, abort }
+    }
+
+    /// Takes a response that has arrived.
+    pub(crate) fn take_response(&mut self) -> Option<Response> {
+        self.session.with(|state| state.inbox(self.id)?.heads.pop_front())
+    }
+
+    /// Whether everything has arrived and was taken, but for the trailers, which are put into `trailers`. `None`: not
+    /// yet. `Some(true)`: there were trailers.
+    pub(crate) fn take_end(&mut self, trailers: &mut Head) -> Option<bool> {
+        self.session.with(|state| {
+            let inbox = state.inbox(self.id)?;
+            if !inbox.is_whole || !inbox.data.is_empty() || !inbox.heads.is_empty() {
+                return None;
+            }
+            Some(inbox.trailers.take().map(|found| *trailers = found).is_some())
+        })
+    }
+
+    /// Whether nothing more than the response's head is to come.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.session.with(|state| {
+            state
+                .inbox(self.id)
+                .is_some_and(|inbox| inbox.is_whole && inbox.data.is_empty() && inbox.trailers.is_none())
+        })
+    }
+
+    /// How the stream was lost, if it was.
+    pub(crate) fn loss(&self) -> Option<Loss> {
+        self.session.with(|state| state.inbox(self.id)?.loss)
+    }
+
+    /// Moves data that has arrived into `input`, which must be empty. Never 0: an end is told by [`Stream::take_end`].
+    ///
+    /// # Errors
+    /// The stream was lost before everything had arrived.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, input: &mut Buffer) -> Poll<io::Result<usize>> {
+        self.session.send(|state| {
+            let Some(inbox) = state.inbox(self.id) else { return Poll::Ready(Err(lost())) };
+            if inbox.data.is_empty() || !input.is_empty() {
+                if inbox.loss.is_some() && !inbox.is_whole {
+                    return Poll::Ready(Err(lost()));
+                }
+                inbox.watch(cx);
+                return Poll::Pending;
+            }
+            std::mem::swap(&mut inbox.data, input);
+            state.connection.consumed(self.id, input.len());
+            Poll::Ready(Ok(input.len()))
+        })
+    }
+
+    /// Sends a head; only data and an end can follow a final one.
+    ///
+    /// # Errors
+    /// The stream was lost.
+    pub(crate) fn send_head(&mut self, head: &Head, end: End) -> io::Result<()> {
+        let sent = self.session.send(|state| state.connection.send_head(self.id, head, end));
+        self.has_ended |= end == End::Stream;
+        sent.map_err(|_| lost())
+    }
+
+    /// Ends what is sent, after the data there is.
+    pub(crate) fn end(&mut self, trailers: Option<Head>) {
+        if !self.has_ended {
+            self.ending = Some(trailers.map_or(Ending::Data, Ending::Trailers));
+        }
+    }
+
+    /// Whether an end is still to be sent.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Sends as much of `output` as the peer, the socket and the other streams allow now, and then the end. Returns how
+    /// much data was sent.
+    ///
+    /// # Errors
+    /// The stream was lost.
+    pub(crate) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        output: &mut Buffer,
+    ) -> Poll<io::Result<usize>> {
+        let Self { session, id, ending, has_ended, .. } = self;
+        session.send(|state| {
+            let end = if matches!(ending, Some(Ending::Data)) { End::Stream } else { End::More };
+            let Ok(sent) = state.connection.send_data(*id, output.data(), end) else {
+                return Poll::Ready(Err(lost()));
+            };
+            output.consume(sent);
+            if output.is_empty() {
+                if let Some(Ending::Trailers(trailers)) = ending
+                    && state.connection.send_trailers(*id, trailers).is_err()
+                {
+                    return Poll::Ready(Err(lost()));
+                }
+                *has_ended |= ending.take().is_some();
+                return Poll::Ready(Ok(sent));
+            }
+            if let Some(inbox) = state.inbox(*id) {
+                inbox.watch(cx);
+            }
+            if sent == 0 { Poll::Pending } else { Poll::Ready(Ok(sent)) }
+        })
+    }
+
+    /// Says why the stream will have ended before everything was sent.
+    pub(crate) fn set_abort(&mut self, code: ErrorCode) {
+        self.abort = code;
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let Self { session, id, has_ended, abort, .. } = self;
+        // A response that is whole makes what is left of the request unwanted (RFC 9113 section 8.1).
+        let code =
+            if *has_ended && session.side() == Side::Downstream { ErrorCode::NO_ERROR } else { *abort };
+        session.send(|state| {
+            let Some(inbox) = state.remove(*id) else { return };
+            session.shard().gauge_sub(Gauge::Http2StreamsActive(session.side()), 1);
+            let is_cut = inbox.loss.is_none() && !(*has_ended && inbox.is_whole);
+            if is_cut {
+                session.shard().inc(Counter::Http2Resets(session.side(), By::Proxy));
+            }
+            state.connection.reset(*id, code);
+            state.note_idle();
+        });
+    }
+}
+
+fn lost() -> io::Error {
+    io::ErrorKind::ConnectionReset.into()
+}
