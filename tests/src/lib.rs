@@ -22,6 +22,7 @@ mod client;
 mod control;
 mod disk;
 mod eventually;
+pub mod h2;
 pub mod ledger;
 mod loopback;
 mod pod;

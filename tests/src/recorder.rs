@@ -45,6 +45,11 @@ impl Gate {
         self.0.1.notify_all();
     }
 
+    /// Whether it is open.
+    pub fn is_open(&self) -> bool {
+        *self.0.0.lock().expect("gate")
+    }
+
     fn wait(&self) {
         let open = self.0.0.lock().expect("gate");
         drop(self.0.1.wait_while(open, |open| !*open).expect("gate"));

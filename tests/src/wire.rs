@@ -5,7 +5,9 @@
 //! because a proxy that emits it relies on the leniency of others. It is not fast, and not used by the proxy.
 
 mod body;
+pub mod frame;
 mod head;
+pub mod hpack;
 
 pub use body::{Body, Length, chunk, decode};
 pub use head::{Field, Head, get, lines};

@@ -1,0 +1,376 @@
+//! The attacks of http-cases H in short form, from one connection.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use spurline_tests::h2::{Client, Finish, Manners, Play, Upstream, fields, request};
+use spurline_tests::wire::frame::{self, Frame};
+use spurline_tests::wire::hpack;
+use spurline_tests::{Gate, Recorder, Step, TestProxy, eventually};
+
+use super::listening;
+
+const MIB: u64 = 1 << 20;
+
+/// Attacks while somebody else asks one thing after the other, who has to be served every time.
+fn beside_a_victim<T>(proxy: &TestProxy, attack: impl FnOnce() -> T) -> T {
+    let (done, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let victim = scope.spawn(|| {
+            let mut client = Client::connect(proxy.address());
+            while !done.load(Ordering::Acquire) {
+                let answer = client.exchange("/victim", &[]);
+                assert_eq!((answer.status, answer.end), (200, Some(Finish::Whole)), "{answer:?}");
+                served.fetch_add(1, Ordering::AcqRel);
+            }
+        });
+        let result = attack();
+        let until = served.load(Ordering::Acquire) + 10;
+        eventually("the victim is served", || (served.load(Ordering::Acquire) >= until).then_some(()));
+        done.store(true, Ordering::Release);
+        victim.join().expect("the victim");
+        result
+    })
+}
+
+/// Sends batches until the connection ends or a `GOAWAY` comes: how many were sent.
+fn flood(client: &mut Client, batches: usize, mut batch: impl FnMut(&mut Client) -> Vec<u8>) -> usize {
+    client.patience(Duration::from_millis(1));
+    for sent in 0..batches {
+        let bytes = batch(client);
+        let written = client.write(&bytes).is_ok();
+        while client.read() {}
+        if !written || !client.goaways().is_empty() || !client.is_open() {
+            client.patience(Duration::from_secs(5));
+            return sent;
+        }
+    }
+    batches
+}
+
+fn assert_flooded(proxy: &TestProxy, client: &mut Client, kind: &str) {
+    let goaway = client.goaway();
+    let ended = !matches!(client.to_end(), spurline_tests::End::Timeout);
+    let counted = proxy.metric("spurline_http2_floods_total", &[("side", "downstream"), ("flood", kind)]);
+    assert!(counted >= 1.0, "{kind}: no flood was counted, {goaway:?}, ended {ended}");
+    assert!(ended, "{kind}: the connection stays open");
+    assert!(goaway.is_none_or(|(_, code)| code == frame::ENHANCE_YOUR_CALM), "{kind}: {goaway:?}");
+}
+
+fn head(stream: u32, more: &[(&str, &str)], flags: u8) -> Vec<u8> {
+    let block = hpack::encode(&request("POST", "/attack", more));
+    frame::headers(stream, &block, flags).iter().flat_map(Frame::bytes).collect()
+}
+
+/// An upstream that answers what is attacked with when the gate opens, and others at once.
+fn slow(gate: &Gate) -> Recorder {
+    let gate = gate.clone();
+    Recorder::scripted("one", move |head| match head.target() {
+        "/attack" => vec![Step::Body, Step::Hold(gate.clone()), Step::Echo],
+        _ => vec![Step::Echo],
+    })
+}
+
+/// H01
+#[test]
+fn rapid_resets_are_ended_and_cost_little() {
+    let gate = Gate::default();
+    let recorder = slow(&gate);
+    let proxy = listening(recorder.address(), "").start();
+    let sent = beside_a_victim(&proxy, || {
+        let mut client = Client::connect(proxy.address());
+        let sent = flood(&mut client, 200, |client| {
+            let one = |client: &mut Client| {
+                let stream = client.next_stream();
+                [head(stream, &[], frame::END_STREAM), frame::reset(stream, frame::CANCEL).bytes()].concat()
+            };
+            (0..50).flat_map(|_| one(client)).collect()
+        });
+        assert_flooded(&proxy, &mut client, "resets");
+        sent
+    });
+    assert!(sent < 100, "{} streams were reset before the end", sent * 50);
+    gate.open();
+    eventually("nothing is left of it", || {
+        (proxy.metric("spurline_http2_streams_active", &[("side", "downstream")]) == 0.0).then_some(())
+    });
+    assert!(recorder.accepted() < 2000, "{} upstream connections", recorder.accepted());
+}
+
+/// H02: each makes the proxy reset a stream whose request is at work upstream.
+#[test]
+fn resets_that_the_proxy_is_made_to_send_are_ended_and_reach_upstream() {
+    let provocations: [fn(u32) -> Vec<u8>; 5] = [
+        |stream| frame::window(stream, 0).bytes(),
+        |stream| {
+            [frame::window(stream, 0x7fff_ffff), frame::window(stream, 0x7fff_ffff)]
+                .map(|one| one.bytes())
+                .concat()
+        },
+        |stream| Frame::new(frame::PRIORITY, 0, stream, [0; 4]).bytes(),
+        |stream| frame::data(stream, b"late", 0).bytes(),
+        |stream| head(stream, &[], frame::END_STREAM),
+    ];
+    for (number, provoke) in provocations.into_iter().enumerate() {
+        let gate = Gate::default();
+        let recorder = slow(&gate);
+        let proxy = listening(recorder.address(), "").start();
+        let sent = beside_a_victim(&proxy, || {
+            let mut client = Client::connect(proxy.address());
+            let sent = flood(&mut client, 500, |client| {
+                let stream = client.next_stream();
+                [head(stream, &[], frame::END_STREAM), provoke(stream)].concat()
+            });
+            assert_ne!(client.to_end(), spurline_tests::End::Timeout, "{number}: the connection stays open");
+            sent
+        });
+        assert!(sent < 450, "{number}: {sent} streams were reset before the end");
+        gate.open();
+        eventually("nothing is left of it", || {
+            (proxy.metric("spurline_http2_streams_active", &[("side", "downstream")]) == 0.0).then_some(())
+        });
+    }
+}
+
+/// H03, with and without content.
+#[test]
+fn a_header_block_that_does_not_end_is_ended() {
+    for size in [0, 1, 1000] {
+        let recorder = Recorder::start("one");
+        let proxy = listening(recorder.address(), "").start();
+        beside_a_victim(&proxy, || {
+            let mut client = Client::connect(proxy.address());
+            let stream = client.next_stream();
+            client.send(&Frame::new(
+                frame::HEADERS,
+                0,
+                stream,
+                hpack::encode(&request("GET", "/attack", &[])),
+            ));
+            let piece = Frame::new(frame::CONTINUATION, 0, stream, vec![0; size]).bytes();
+            let sent = flood(&mut client, 100, |_| piece.repeat(10));
+            assert!(sent < 50, "{size}: {sent}");
+            assert_ne!(client.to_end(), spurline_tests::End::Timeout, "{size}: the connection stays open");
+        });
+        assert!(recorder.requests().iter().all(|one| one.request.head.target() == "/victim"));
+    }
+}
+
+/// H04, H05: a large entry or a tiny one, referred to again and again; and crumbs of a cookie.
+#[test]
+fn a_header_bomb_is_refused_and_takes_no_memory() {
+    let literal = |name: &[u8], value: &[u8]| {
+        let mut block = vec![0x40];
+        hpack::string(name, &mut block);
+        hpack::string(value, &mut block);
+        block
+    };
+    let bombs = [
+        ("a large entry", literal(b"x", &[b'v'; 4000]), 0xbe),
+        ("a tiny entry", literal(b"x", b""), 0xbe),
+        ("crumbs", literal(b"cookie", b""), 0xbe),
+    ];
+    for (name, seed, reference) in bombs {
+        let recorder = Recorder::start("one");
+        let proxy = listening(recorder.address(), "").start();
+        let before = proxy.resident_bytes();
+        beside_a_victim(&proxy, || {
+            let mut client =
+                Client::with(proxy.address(), &[(frame::INITIAL_WINDOW_SIZE, 0)], Manners::default());
+            let base = hpack::encode(&request("GET", "/attack", &[]));
+            let bomb = [base, seed, vec![reference; 12_000]].concat();
+            let sent = flood(&mut client, 100, |client| {
+                let stream = client.next_stream();
+                frame::headers(stream, &bomb, frame::END_STREAM).iter().flat_map(Frame::bytes).collect()
+            });
+            println!("{name}: {sent} were sent, the connection is open: {}", client.is_open());
+        });
+        let grown = proxy.resident_bytes().saturating_sub(before);
+        assert!(grown < 16 * MIB, "{name}: {grown} bytes");
+        let passed: Vec<_> = recorder.requests();
+        assert!(passed.iter().all(|one| one.request.head.target() == "/victim"), "{name}: passed on");
+    }
+}
+
+/// H06, H07, H10, and the floods that the settings name.
+#[test]
+fn floods_of_frames_are_ended() {
+    let thrash = [
+        frame::settings(&[(frame::HEADER_TABLE_SIZE, u32::MAX)]),
+        frame::settings(&[(frame::HEADER_TABLE_SIZE, 0)]),
+    ];
+    let floods: [(&str, Vec<u8>); 6] = [
+        ("pings", frame::ping([7; 8]).bytes()),
+        ("settings", frame::settings(&[]).bytes()),
+        ("settings", thrash.map(|one| one.bytes()).concat()),
+        ("ignored", Frame::new(frame::PRIORITY, 0, 3, [0, 0, 0, 0, 9]).bytes()),
+        ("window-updates", frame::window(0, 1).bytes()),
+        ("ignored", Frame::new(0xfe, 0, 0, []).bytes()),
+    ];
+    let recorder = Recorder::start("one");
+    for (kind, frame) in floods {
+        let proxy = listening(recorder.address(), "").start();
+        beside_a_victim(&proxy, || {
+            let mut client = Client::connect(proxy.address());
+            flood(&mut client, 500, |_| frame.repeat(100));
+            assert_flooded(&proxy, &mut client, kind);
+        });
+    }
+    let proxy = listening(recorder.address(), "").start();
+    beside_a_victim(&proxy, || {
+        let mut client = Client::connect(proxy.address());
+        let stream = client.open(&request("POST", "/attack", &[]), false);
+        flood(&mut client, 500, |_| frame::data(stream, b"", 0).bytes().repeat(100));
+        assert_flooded(&proxy, &mut client, "empty-frames");
+    });
+}
+
+/// H07 without reading a single answer.
+#[test]
+fn answers_that_nobody_reads_are_bounded() {
+    let recorder = Recorder::start("one");
+    let proxy = listening(recorder.address(), "").flag("--http2-pings-burst", "1000000").start();
+    let before = proxy.resident_bytes();
+    beside_a_victim(&proxy, || {
+        let mut client = Client::connect(proxy.address());
+        client.receive_buffer(4096);
+        let pings = frame::ping([7; 8]).bytes().repeat(1000);
+        client.patience(Duration::from_millis(1));
+        let sent = (0..1000).take_while(|_| client.write(&pings).is_ok()).count();
+        assert!(sent < 1000, "a million pings were taken");
+    });
+    let grown = proxy.resident_bytes().saturating_sub(before);
+    assert!(grown < 16 * MIB, "{grown} bytes");
+}
+
+/// H09: a hundred large answers, and a client that takes nothing of them.
+#[test]
+fn answers_that_nobody_takes_are_held_back() {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {MIB}\r\n\r\n").into_bytes();
+    let large = [head, vec![b'x'; 1 << 20]].concat();
+    let recorder = Recorder::scripted("one", move |head| match head.target() {
+        "/attack" => vec![Step::Body, Step::Send(large.clone())],
+        _ => vec![Step::Echo],
+    });
+    let proxy = listening(recorder.address(), "").start();
+    let before = proxy.resident_bytes();
+    beside_a_victim(&proxy, || {
+        let mut client =
+            Client::with(proxy.address(), &[(frame::INITIAL_WINDOW_SIZE, 0)], Manners::default());
+        let streams: Vec<u32> = (0..100).map(|_| client.get("/attack", &[])).collect();
+        for stream in &streams {
+            assert_eq!(client.head(*stream).status, 200);
+        }
+        for stream in &streams {
+            client.send(&frame::window(*stream, 1));
+        }
+        assert!(client.ping());
+        let grown = proxy.resident_bytes().saturating_sub(before);
+        assert!(grown < 32 * MIB, "{grown} bytes for 100 MiB that nobody takes");
+    });
+    eventually("the upstream is left when the client is gone", || {
+        (proxy.metric("spurline_http2_streams_active", &[("side", "downstream")]) == 0.0).then_some(())
+    });
+}
+
+/// H11: as many streams as may be, and none of them ends.
+#[test]
+fn streams_that_do_not_end_take_nothing_from_others() {
+    let recorder = Recorder::start("one");
+    let proxy = listening(recorder.address(), "").start();
+    let mut client = Client::connect(proxy.address());
+    client.settle();
+    let max = client.settings().iter().find(|(name, _)| *name == frame::MAX_CONCURRENT_STREAMS);
+    let max = max.expect("a limit of streams").1;
+    beside_a_victim(&proxy, || {
+        let slow: Vec<u32> = (0..max).map(|_| client.open(&request("POST", "/slow", &[]), false)).collect();
+        let beyond = client.get("/beyond", &[]);
+        let refused = client.answer(beyond);
+        assert_eq!(refused.end, Some(Finish::Reset(frame::REFUSED_STREAM)), "{refused:?}");
+        for stream in &slow {
+            client.data(*stream, b"1", false);
+        }
+        client.data(slow[0], b"2", true);
+        assert!(client.answer(slow[0]).text().ends_with(" 2\n"));
+        assert_eq!(client.exchange("/within", &[]).status, 200);
+    });
+}
+
+/// H12: any frames in any order. Nothing is asked of the answer but that the proxy is sound.
+#[test]
+fn frames_in_any_order_harm_nobody() {
+    let recorder = Recorder::start("one");
+    let upstream = Upstream::start("two");
+    for (address, more) in [(recorder.address(), ""), (upstream.address(), ",upstream_protocol=http2")] {
+        let proxy = listening(address, more).start();
+        beside_a_victim(&proxy, || {
+            for seed in 0..150 {
+                let mut random = fastrand::Rng::with_seed(seed);
+                let mut client = Client::connect(proxy.address());
+                let bytes: Vec<u8> = (0..random.usize(1..60)).flat_map(|_| any_frame(&mut random)).collect();
+                let _ = client.write(&bytes);
+                client.patience(Duration::from_millis(random.u64(1..8)));
+                while client.read() {}
+            }
+        });
+        eventually("nothing is left of it", || {
+            (proxy.metric("spurline_http2_streams_active", &[("side", "downstream")]) == 0.0).then_some(())
+        });
+    }
+    assert_eq!(recorder.violations(), [""; 0]);
+    assert_eq!(upstream.violations(), [""; 0]);
+}
+
+fn any_frame(random: &mut fastrand::Rng) -> Vec<u8> {
+    let stream = 2 * random.u32(0..8) + 1;
+    let end = if random.bool() { frame::END_STREAM } else { 0 };
+    match random.u8(0..12) {
+        0..4 => head(stream, &[], end),
+        4 | 5 => frame::data(stream, &vec![b'x'; random.usize(0..2000)], end).bytes(),
+        6 | 7 => frame::reset(stream, random.u32(0..14)).bytes(),
+        8 => frame::window(stream, random.u32(1..1000)).bytes(),
+        9 => frame::headers(stream, &hpack::encode(&fields(&[("x-row", "1")])), end)[0].bytes(),
+        10 => frame::ping([1; 8]).bytes(),
+        _ => Frame::new(random.u8(0..11), random.u8(..), stream, vec![random.u8(..); random.usize(0..20)])
+            .bytes(),
+    }
+}
+
+/// H13: what resets, padding and refusals cost of the windows comes back.
+#[test]
+fn no_window_of_a_connection_leaks_away() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let upstream = Upstream::scripted("one", move |asked| match asked.target() {
+        "/held" => vec![Play::Body, Play::Hold(held.clone()), Play::Echo],
+        "/refuse" => vec![Play::Reset(frame::REFUSED_STREAM)],
+        _ => vec![Play::Echo],
+    });
+    let recorder = Recorder::start("one");
+    for (address, more) in [(upstream.address(), ",upstream_protocol=http2"), (recorder.address(), "")] {
+        let proxy = listening(address, more).flag("--http2-resets-burst", "100000").start();
+        let mut client = Client::connect(proxy.address());
+        client.settle();
+        let mut padded = vec![255];
+        padded.extend(vec![0; 16_000]);
+        for round in 0..400 {
+            let target = if round % 2 == 0 { "/held" } else { "/refuse" };
+            let stream = client.open(&request("POST", target, &[]), false);
+            client.send(&Frame::new(frame::DATA, frame::PADDED, stream, padded.clone()));
+            client.sent(stream, padded.len());
+            if round % 2 == 0 {
+                client.reset(stream, frame::CANCEL);
+            } else {
+                client.send(&frame::data(stream, b"more", frame::END_STREAM));
+                client.sent(stream, 4);
+            }
+            assert!(client.ping(), "{more}: round {round}");
+        }
+        let large = vec![b'l'; 10_000_000];
+        let stream = client.post("/large", &[], &large);
+        let answer = client.answer(stream);
+        assert!(answer.text().ends_with(" 10000000\n"), "{more}: {answer:?}");
+        assert_eq!(client.violations(), [""; 0]);
+    }
+    gate.open();
+}
