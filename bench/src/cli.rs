@@ -6,19 +6,33 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use crate::http2::Call;
 use crate::peer::Peer;
-use crate::work::Traffic;
+use crate::work::{Protocol, Traffic};
 
 /// What this process was asked to do.
 pub(crate) enum Task {
     Http1(Http1Options),
+    Http2(Http2Options),
     Memory(MemoryOptions),
+    Tls(TlsOptions),
     Control(ControlOptions),
     ControlLoad(ControlLoadOptions),
     /// The measured floor; started by the other tasks as a process of its own so that it can be pinned.
     Relay {
         listen: SocketAddr,
         upstream: SocketAddr,
+    },
+    /// The relay on hyper; started like the floor.
+    HyperRelay {
+        listen: SocketAddr,
+        baseline: SocketAddr,
+        fork: SocketAddr,
+    },
+    /// The backends that speak HTTP/2; started like the floor.
+    Echo {
+        baseline: SocketAddr,
+        fork: SocketAddr,
     },
 }
 
@@ -33,9 +47,34 @@ pub(crate) struct Http1Options {
     pub(crate) save: Option<PathBuf>,
 }
 
+/// CPU time per HTTP/2 request.
+pub(crate) struct Http2Options {
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) rounds: u32,
+    pub(crate) seconds: u32,
+    pub(crate) connections: u32,
+    /// Requests at once on each connection.
+    pub(crate) streams: u32,
+    pub(crate) body_bytes: usize,
+    pub(crate) call: Call,
+    pub(crate) traffic: Traffic,
+    pub(crate) save: Option<PathBuf>,
+}
+
 /// Anonymous memory of an idle process and of an idle connection.
 pub(crate) struct MemoryOptions {
     pub(crate) peers: Vec<Peer>,
+    pub(crate) protocol: Protocol,
+    pub(crate) connections: u32,
+    pub(crate) save: Option<PathBuf>,
+}
+
+/// CPU time of handshakes and of bytes in TLS.
+pub(crate) struct TlsOptions {
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) rounds: u32,
+    pub(crate) seconds: u32,
+    /// Handshakes at once.
     pub(crate) connections: u32,
     pub(crate) save: Option<PathBuf>,
 }
@@ -75,11 +114,30 @@ pub(crate) fn parse() -> Result<Task> {
             seconds: required(m, "seconds")?,
             connections: required(m, "connections")?,
             body_bytes: usize::from(required::<u16>(m, "body")?),
-            traffic: if m.get_flag("keyed") { Traffic::Keyed } else { Traffic::Unkeyed },
+            traffic: traffic(m),
+            save: m.get_one("save").cloned(),
+        })),
+        Some(("http2", m)) => Ok(Task::Http2(Http2Options {
+            peers: peers(m)?,
+            rounds: required(m, "rounds")?,
+            seconds: required(m, "seconds")?,
+            connections: required(m, "connections")?,
+            streams: required(m, "streams")?,
+            body_bytes: usize::try_from(required::<u32>(m, "body")?)?,
+            call: if m.get_flag("grpc") { Call::Grpc } else { Call::Plain },
+            traffic: traffic(m),
             save: m.get_one("save").cloned(),
         })),
         Some(("memory", m)) => Ok(Task::Memory(MemoryOptions {
             peers: peers(m)?,
+            protocol: if m.get_flag("http2") { Protocol::Http2 } else { Protocol::Http1 },
+            connections: required(m, "connections")?,
+            save: m.get_one("save").cloned(),
+        })),
+        Some(("tls", m)) => Ok(Task::Tls(TlsOptions {
+            peers: peers(m)?,
+            rounds: required(m, "rounds")?,
+            seconds: required(m, "seconds")?,
             connections: required(m, "connections")?,
             save: m.get_one("save").cloned(),
         })),
@@ -101,6 +159,14 @@ pub(crate) fn parse() -> Result<Task> {
         Some(("relay", m)) => {
             Ok(Task::Relay { listen: required(m, "listen")?, upstream: required(m, "upstream")? })
         }
+        Some(("hyper-relay", m)) => Ok(Task::HyperRelay {
+            listen: required(m, "listen")?,
+            baseline: required(m, "baseline")?,
+            fork: required(m, "fork")?,
+        }),
+        Some(("echo", m)) => {
+            Ok(Task::Echo { baseline: required(m, "baseline")?, fork: required(m, "fork")? })
+        }
         _ => anyhow::bail!("a subcommand is required; see --help"),
     }
 }
@@ -113,53 +179,101 @@ fn peers(matches: &ArgMatches) -> Result<Vec<Peer>> {
     Ok(matches.get_many::<Peer>("peers").context("--peers is missing")?.copied().collect())
 }
 
+fn traffic(matches: &ArgMatches) -> Traffic {
+    if matches.get_flag("keyed") { Traffic::Keyed } else { Traffic::Unkeyed }
+}
+
 fn command() -> Command {
     Command::new("spurline-bench")
         .about("What Spurline costs: its proxy beside the proxies you know, its control service")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(
-            Command::new("http1")
-                .about("CPU time per HTTP/1.1 keep-alive request")
-                .arg(peers_arg("floor,spurline,spurline-1,haproxy,nginx"))
-                .arg(count("rounds", "9", "interleaved rounds; each measures every peer once"))
-                .arg(count("seconds", "3", "length of one measurement, after one second of warm-up"))
-                .arg(count("connections", "64", "keep-alive connections of the load generator"))
-                .arg(
-                    Arg::new("body")
-                        .long("body")
-                        .default_value("13")
-                        .value_parser(value_parser!(u16).range(1..=3500))
-                        .help("bytes of the response body"),
-                )
-                .arg(
-                    Arg::new("keyed")
-                        .long("keyed")
-                        .action(ArgAction::SetTrue)
-                        .help("send the routing key of a fork (the last key of the table)"),
-                )
-                .arg(save_arg()),
-        )
-        .subcommand(
-            Command::new("memory")
-                .about("Memory of an idle process and of an idle keep-alive connection")
-                .arg(peers_arg("spurline,spurline-1,haproxy,nginx"))
-                .arg(count("connections", "5000", "idle connections to hold open"))
-                .arg(save_arg()),
-        )
+        .subcommand(http1())
+        .subcommand(http2())
+        .subcommand(memory())
+        .subcommand(tls())
         .subcommand(control())
         .subcommand(control_load())
-        .subcommand(
-            Command::new("relay")
-                .hide(true)
-                .arg(Arg::new("listen").long("listen").required(true).value_parser(value_parser!(SocketAddr)))
-                .arg(
-                    Arg::new("upstream")
-                        .long("upstream")
-                        .required(true)
-                        .value_parser(value_parser!(SocketAddr)),
-                ),
+        .subcommand(hidden("relay", &["listen", "upstream"]))
+        .subcommand(hidden("hyper-relay", &["listen", "baseline", "fork"]))
+        .subcommand(hidden("echo", &["baseline", "fork"]))
+}
+
+/// A process that the other tasks start; all it is told is addresses.
+fn hidden(name: &'static str, addresses: &[&'static str]) -> Command {
+    let address = |name: &&'static str| {
+        Arg::new(*name).long(*name).required(true).value_parser(value_parser!(SocketAddr))
+    };
+    Command::new(name).hide(true).args(addresses.iter().map(address))
+}
+
+fn http1() -> Command {
+    Command::new("http1")
+        .about("CPU time per HTTP/1.1 keep-alive request")
+        .arg(peers_arg("floor,spurline,spurline-1,haproxy,nginx"))
+        .arg(count("rounds", "9", "interleaved rounds; each measures every peer once"))
+        .arg(count("seconds", "3", "length of one measurement, after one second of warm-up"))
+        .arg(count("connections", "64", "keep-alive connections of the load generator"))
+        .arg(
+            Arg::new("body")
+                .long("body")
+                .default_value("13")
+                .value_parser(value_parser!(u16).range(1..=3500))
+                .help("bytes of the response body"),
         )
+        .arg(keyed_arg())
+        .arg(save_arg())
+}
+
+fn http2() -> Command {
+    Command::new("http2")
+        .about("CPU time per HTTP/2 request, or per GiB from bodies of 64 KiB on; by prior knowledge, without TLS")
+        .arg(peers_arg("floor,spurline,haproxy,nginx,envoy,hyper"))
+        .arg(count("rounds", "9", "interleaved rounds; each measures every peer once"))
+        .arg(count("seconds", "3", "length of one measurement, after one second of warm-up"))
+        .arg(count("connections", "8", "connections of the load generator"))
+        .arg(count("streams", "16", "requests at once on each connection"))
+        .arg(
+            Arg::new("body")
+                .long("body")
+                .default_value("64")
+                .value_parser(value_parser!(u32).range(1..=16 * 1024 * 1024))
+                .help("bytes of the body, the same both ways"),
+        )
+        .arg(
+            Arg::new("grpc")
+                .long("grpc")
+                .action(ArgAction::SetTrue)
+                .help("unary gRPC calls: one message in the body, the status in trailers"),
+        )
+        .arg(keyed_arg())
+        .arg(save_arg())
+}
+
+fn memory() -> Command {
+    Command::new("memory")
+        .about("Memory of an idle process and of an idle connection that has had one request")
+        .arg(peers_arg("spurline,spurline-1,haproxy,nginx"))
+        .arg(count("connections", "5000", "idle connections to hold open"))
+        .arg(
+            Arg::new("http2")
+                .long("http2")
+                .action(ArgAction::SetTrue)
+                .help("HTTP/2 by prior knowledge instead of HTTP/1.1"),
+        )
+        .arg(save_arg())
+}
+
+fn tls() -> Command {
+    Command::new("tls")
+        .about(
+            "CPU time per TLS handshake, full and resumed, and per GiB in TLS, beside the same without TLS",
+        )
+        .arg(peers_arg("spurline-1,haproxy,nginx"))
+        .arg(count("rounds", "5", "interleaved rounds; each measures every peer once"))
+        .arg(count("seconds", "3", "length of each of the five measurements of a peer in a round"))
+        .arg(count("connections", "16", "connections being opened at once"))
+        .arg(save_arg())
 }
 
 fn control() -> Command {
@@ -194,7 +308,14 @@ fn peers_arg(default: &'static str) -> Arg {
         .default_value(default)
         .value_delimiter(',')
         .value_parser(Peer::parse)
-        .help("what to measure: floor, spurline, spurline-1, haproxy, nginx")
+        .help("what to measure: floor, spurline, spurline-1, haproxy, nginx, envoy, hyper (HTTP/2 only)")
+}
+
+fn keyed_arg() -> Arg {
+    Arg::new("keyed")
+        .long("keyed")
+        .action(ArgAction::SetTrue)
+        .help("send the routing key of a fork (the last key of the table)")
 }
 
 fn count(name: &'static str, default: &'static str, help: &'static str) -> Arg {

@@ -10,6 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::Serialize;
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 use crate::peer::Peer;
 
@@ -20,6 +21,9 @@ pub(crate) const LOAD_CORE: usize = 1;
 
 /// Ports below the usual ephemeral range, so that no outgoing connection can take one first.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
+
+/// Where `bench/setup.sh` puts Envoy, from the root of the repository.
+const ENVOY: &str = "target/tools/envoy/envoy/_bin/envoy";
 
 /// What a figure was measured on and with.
 #[derive(Debug, Serialize)]
@@ -32,7 +36,11 @@ pub(crate) struct Versions {
     pub(crate) control: String,
     pub(crate) haproxy: String,
     pub(crate) nginx: String,
+    pub(crate) envoy: String,
+    /// The crates of our own relay.
+    pub(crate) hyper: String,
     pub(crate) wrk: String,
+    pub(crate) h2load: String,
 }
 
 impl Versions {
@@ -48,7 +56,10 @@ impl Versions {
             control: spurline_control().map_or_else(|_| "not found".to_owned(), |path| describe(&path)),
             haproxy: first_line("haproxy", &["-v"]),
             nginx: first_line("nginx", &["-v"]),
+            envoy: envoy().map_or_else(|_| "not found".to_owned(), |path| envoy_version(&path)),
+            hyper: ["hyper", "h2"].map(locked_version).join(", "),
             wrk: first_line("wrk", &["--version"]),
+            h2load: first_line("h2load", &["--version"]),
         }
     }
 }
@@ -61,6 +72,19 @@ pub(crate) fn spurline_proxy() -> Result<PathBuf> {
 /// The control service to measure: `SPURLINE_CONTROL`, or the one built beside this program.
 pub(crate) fn spurline_control() -> Result<PathBuf> {
     binary("spurline-control", "SPURLINE_CONTROL")
+}
+
+/// The Envoy to compare with: `SPURLINE_BENCH_ENVOY`, or what `bench/setup.sh` installed, or the one on the PATH.
+pub(crate) fn envoy() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("SPURLINE_BENCH_ENVOY") {
+        return Ok(path.into());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    [PathBuf::from(ENVOY)]
+        .into_iter()
+        .chain(std::env::split_paths(&path).map(|dir| dir.join("envoy")))
+        .find(|path| path.is_file())
+        .context("no Envoy: run bench/setup.sh, or name one in SPURLINE_BENCH_ENVOY")
 }
 
 fn binary(name: &str, variable: &str) -> Result<PathBuf> {
@@ -76,16 +100,24 @@ fn binary(name: &str, variable: &str) -> Result<PathBuf> {
 
 /// Refuses what cannot be measured, or would say nothing: a missing program, a debug build, one core for everything.
 pub(crate) fn check(peers: &[Peer]) -> Result<()> {
-    check_machine(["wrk"].into_iter().chain(peers.iter().filter_map(|p| p.program())))?;
+    check_peers(peers, &["wrk", "nginx"])
+}
+
+/// The same where `programs` send the load.
+pub(crate) fn check_peers(peers: &[Peer], programs: &[&'static str]) -> Result<()> {
+    check_machine(programs.iter().copied().chain(peers.iter().filter_map(|peer| peer.program())))?;
     if peers.iter().any(|peer| matches!(peer, Peer::Spurline | Peer::SpurlineOne)) {
         spurline_proxy()?;
+    }
+    if peers.contains(&Peer::Envoy) {
+        envoy()?;
     }
     Ok(())
 }
 
 /// The same for what is measured of the control service.
 pub(crate) fn check_control() -> Result<()> {
-    check_machine([])?;
+    check_machine(["nginx"])?;
     spurline_control()?;
     spurline_proxy()?;
     Ok(())
@@ -93,11 +125,9 @@ pub(crate) fn check_control() -> Result<()> {
 
 fn check_machine(programs: impl IntoIterator<Item = &'static str>) -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    for program in ["setpriv", "taskset", "nginx"].into_iter().chain(programs) {
+    for program in ["setpriv", "taskset"].into_iter().chain(programs) {
         if !std::env::split_paths(&path).any(|dir| dir.join(program).is_file()) {
-            bail!(
-                "{program} is not on PATH (Debian: apt-get install util-linux wrk nginx haproxy; see /usr/sbin)"
-            );
+            bail!("{program} is not on PATH (run bench/setup.sh; haproxy and nginx are in /usr/sbin)");
         }
     }
     if cfg!(debug_assertions) {
@@ -116,6 +146,11 @@ pub(crate) fn pin_this_process(core: usize) -> Result<()> {
     sched_setaffinity(None, &cores).context("cannot stay on one core")
 }
 
+/// A runtime on the calling thread, for clients of the bench's own.
+pub(crate) fn runtime() -> Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
 /// A directory for configurations and logs, removed when dropped.
 pub(crate) fn scratch_dir() -> Result<TempDir> {
     Ok(tempfile::Builder::new().prefix("spurline-bench-").tempdir()?)
@@ -124,11 +159,12 @@ pub(crate) fn scratch_dir() -> Result<TempDir> {
 /// Raises this process's descriptor limit, which the peers inherit.
 pub(crate) fn allow_descriptors(needed: u64) -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
-    if limit.maximum.is_some_and(|maximum| maximum < needed) {
-        bail!("{needed} descriptors are needed; raise the hard limit: ulimit -Hn {needed}");
-    }
+    let maximum = limit.maximum.map(|maximum| maximum.max(needed));
     if limit.current.is_some_and(|current| current < needed) {
-        setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: limit.maximum })?;
+        // Only root may raise the hard limit.
+        setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum }).with_context(|| {
+            format!("{needed} descriptors are needed; raise the hard limit: ulimit -Hn {needed}")
+        })?;
     }
     Ok(())
 }
@@ -152,11 +188,29 @@ fn describe(proxy: &Path) -> String {
     }
 }
 
+fn envoy_version(envoy: &Path) -> String {
+    let text = command_text(&envoy.display().to_string(), &["--version"]);
+    let line = text.lines().find(|line| line.contains("version:")).unwrap_or("unknown");
+    line.rsplit("version:").next().unwrap_or_default().trim().to_owned()
+}
+
+/// A crate this program was built with.
+fn locked_version(name: &str) -> String {
+    let lock = include_str!("../../Cargo.lock");
+    let entry = lock.split_once(&format!("name = \"{name}\"\nversion = \""));
+    let version = entry.and_then(|(_, rest)| rest.split('"').next()).unwrap_or("unknown");
+    format!("{name} {version}")
+}
+
 /// The first line a command prints, on either stream; some print their version on the second.
 fn first_line(program: &str, args: &[&str]) -> String {
+    command_text(program, args).lines().next().unwrap_or_default().trim().to_owned()
+}
+
+fn command_text(program: &str, args: &[&str]) -> String {
     let Ok(output) = Command::new(program).args(args).output() else {
         return "not found".to_owned();
     };
     let text = [output.stdout, output.stderr].concat();
-    String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned()
+    String::from_utf8_lossy(&text).into_owned()
 }

@@ -65,6 +65,7 @@ fn measure(peer: Peer, dir: &Path, backends: &Backends, options: &Http1Options) 
     let started = peer::start(peer, dir, backends, options.connections)?;
     let headers = options.traffic.headers();
     let load = Load {
+        scheme: "http",
         target: started.listen,
         connections: options.connections,
         seconds: WARM_UP_SECONDS,
@@ -97,6 +98,7 @@ fn figures(peer: Peer, samples: &[Sample]) -> PeerFigures {
     PeerFigures {
         name: peer.name(),
         cpu_micros_per_request: samples.iter().map(|sample| sample.cpu_micros_per_request).collect(),
+        cpu_millis_per_gibibyte: Vec::new(),
         requests_per_second: samples.iter().map(|sample| sample.requests_per_second).collect(),
         busy_share: samples.iter().map(|sample| sample.busy_share).collect(),
     }

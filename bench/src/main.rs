@@ -9,6 +9,7 @@ mod cli;
 mod control;
 mod host;
 mod http1;
+mod http2;
 mod memory;
 mod peer;
 mod probe;
@@ -16,6 +17,7 @@ mod process;
 mod relay;
 mod report;
 mod stats;
+mod tls;
 mod work;
 mod wrk;
 
@@ -24,9 +26,13 @@ use anyhow::Result;
 fn main() -> Result<()> {
     match cli::parse()? {
         cli::Task::Http1(options) => http1::run(&options),
+        cli::Task::Http2(options) => http2::run(&options),
         cli::Task::Memory(options) => memory::run(&options),
+        cli::Task::Tls(options) => tls::run(&options),
         cli::Task::Control(options) => control::fan_out(&options),
         cli::Task::ControlLoad(options) => control::load(&options),
         cli::Task::Relay { listen, upstream } => relay::run(listen, upstream),
+        cli::Task::HyperRelay { listen, baseline, fork } => http2::relay::run(listen, baseline, fork),
+        cli::Task::Echo { baseline, fork } => http2::echo::run(baseline, fork),
     }
 }

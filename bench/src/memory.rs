@@ -1,4 +1,4 @@
-//! Memory of an idle process, and what one idle keep-alive connection adds to it.
+//! Memory of an idle process, and what one idle connection adds to it.
 //!
 //! Anonymous memory (`RssAnon`) only: pages of the binary are shared and can be dropped. The kernel's socket
 //! buffers belong to nobody's process and are not counted for anybody.
@@ -7,14 +7,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 
 use crate::cli::MemoryOptions;
 use crate::host::{self, Versions};
+use crate::http2::{self, client::Connection};
 use crate::peer::{self, Peer};
 use crate::probe;
 use crate::process::{Memory, Running};
 use crate::report::{MemoryFigures, MemoryReport};
-use crate::work::{Backends, PATH, Traffic};
+use crate::work::{Backends, PATH, Protocol, Traffic};
 
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
 /// Memory counts as stable when this many samples in a row are equal to within [`STABLE_BYTES`].
@@ -24,18 +26,17 @@ const STABLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Measures and prints; writes JSON when asked to.
 pub(crate) fn run(options: &MemoryOptions) -> Result<()> {
-    host::check(&options.peers)?;
-    // The bench holds one descriptor per connection; a peer might hold one more upstream for each.
-    host::allow_descriptors(u64::from(options.connections) * 2 + 512)?;
+    // The bench holds one descriptor per connection. A peer of HTTP/1 might hold one more upstream for each; with HTTP/2
+    // that would be a fault, and shows as one.
+    let per_connection = if options.protocol == Protocol::Http2 { 1 } else { 2 };
+    host::allow_descriptors(u64::from(options.connections) * per_connection + 2048)?;
     let dir = host::scratch_dir()?;
-    let backends = Backends::start(dir.path(), 13, options.connections)?;
-    let mut peers = Vec::new();
-    for peer in &options.peers {
-        eprintln!("{}: {} connections", peer.name(), options.connections);
-        let figures = measure(*peer, dir.path(), &backends, options.connections);
-        peers.push(figures.with_context(|| peer.name().to_owned())?);
-    }
-    let report = MemoryReport { versions: Versions::read(), connections: options.connections, peers };
+    let (peers, protocol) = match options.protocol {
+        Protocol::Http2 => (http2(options, dir.path())?, "HTTP/2"),
+        Protocol::Http1 | Protocol::Tls => (http1(options, dir.path())?, "HTTP/1.1"),
+    };
+    let report =
+        MemoryReport { versions: Versions::read(), protocol, connections: options.connections, peers };
     report.print()?;
     match &options.save {
         Some(dir) => report.save(dir),
@@ -43,29 +44,77 @@ pub(crate) fn run(options: &MemoryOptions) -> Result<()> {
     }
 }
 
-fn measure(peer: Peer, dir: &Path, backends: &Backends, connections: u32) -> Result<MemoryFigures> {
-    let mut started = peer::start(peer, dir, backends, connections)?;
-    let idle = stable_memory(&started.running)?;
+fn http1(options: &MemoryOptions, dir: &Path) -> Result<Vec<MemoryFigures>> {
+    host::check(&options.peers)?;
+    let backends = Backends::start(dir, 13, options.connections)?;
     let headers = Traffic::Unkeyed.headers();
-    let mut open = Vec::new();
-    for _ in 0..connections {
-        let mut stream = probe::connect(started.listen)?;
-        probe::exchange(&mut stream, PATH, &headers)?;
-        open.push(stream);
-    }
-    let holding = stable_memory(&started.running)?;
-    // A proxy that closed the connections meanwhile would look frugal.
-    for stream in &mut open {
-        probe::exchange(stream, PATH, &headers).context("a connection was not kept open")?;
-    }
-    started.running.check_alive()?;
-    let added = holding.anonymous_bytes.saturating_sub(idle.anonymous_bytes);
-    Ok(MemoryFigures {
-        name: peer.name(),
-        idle_resident_bytes: idle.resident_bytes,
-        idle_anonymous_bytes: idle.anonymous_bytes,
-        connection_bytes: added as f64 / f64::from(connections),
+    each(options, |peer| {
+        let mut started = peer::start(peer, dir, &backends, options.connections)?;
+        let idle = stable_memory(&started.running)?;
+        let mut open = Vec::new();
+        for _ in 0..options.connections {
+            let mut stream = probe::connect(started.listen)?;
+            probe::exchange(&mut stream, PATH, &headers)?;
+            open.push(stream);
+        }
+        let holding = stable_memory(&started.running)?;
+        // A proxy that closed the connections meanwhile would look frugal.
+        for stream in &mut open {
+            probe::exchange(stream, PATH, &headers).context("a connection was not kept open")?;
+        }
+        started.running.check_alive()?;
+        Ok((idle, holding))
     })
+}
+
+fn http2(options: &MemoryOptions, dir: &Path) -> Result<Vec<MemoryFigures>> {
+    host::check_peers(&options.peers, &[])?;
+    let runtime = host::runtime()?;
+    let backends = http2::Backends::start(dir, &runtime)?;
+    let body = Bytes::from_static(b"one request");
+    each(options, |peer| {
+        let mut started = http2::start(peer, dir, &runtime, &backends, options.connections)?;
+        let idle = stable_memory(&started.running)?;
+        let open = runtime.block_on(async {
+            let mut open = Vec::new();
+            for _ in 0..options.connections {
+                let connection = Connection::open(started.listen).await?;
+                connection.expect_echo(Traffic::Unkeyed, &body, "baseline").await?;
+                open.push(connection);
+            }
+            anyhow::Ok(open)
+        })?;
+        // The clients stand still meanwhile: they have nothing to say.
+        let holding = stable_memory(&started.running)?;
+        runtime.block_on(async {
+            for connection in &open {
+                let answered = connection.expect_echo(Traffic::Unkeyed, &body, "baseline").await;
+                answered.context("a connection was not kept open")?;
+            }
+            anyhow::Ok(())
+        })?;
+        started.running.check_alive()?;
+        Ok((idle, holding))
+    })
+}
+
+/// Measures each peer in turn: its memory before and after the connections.
+fn each(
+    options: &MemoryOptions,
+    measure: impl Fn(Peer) -> Result<(Memory, Memory)>,
+) -> Result<Vec<MemoryFigures>> {
+    let figures = options.peers.iter().map(|peer| {
+        eprintln!("{}: {} connections", peer.name(), options.connections);
+        let (idle, holding) = measure(*peer).with_context(|| peer.name().to_owned())?;
+        let added = holding.anonymous_bytes.saturating_sub(idle.anonymous_bytes);
+        Ok(MemoryFigures {
+            name: peer.name(),
+            idle_resident_bytes: idle.resident_bytes,
+            idle_anonymous_bytes: idle.anonymous_bytes,
+            connection_bytes: added as f64 / f64::from(options.connections),
+        })
+    });
+    figures.collect()
 }
 
 /// Waits until the memory of the process stops changing.

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use crate::host::{PROXY_CORE, free_addresses};
+use crate::host::PROXY_CORE;
 use crate::process::Running;
-use crate::work::{Backends, Job, Traffic, await_answer};
+use crate::work::{Backends, Job, Protocol, Traffic, await_answer};
 
+mod envoy;
 mod haproxy;
 pub(crate) mod nginx;
 mod spurline;
@@ -28,10 +29,21 @@ pub(crate) enum Peer {
     SpurlineOne,
     Haproxy,
     Nginx,
+    Envoy,
+    /// A relay on hyper and its client of this crate, HTTP/2 only.
+    Hyper,
 }
 
 impl Peer {
-    const ALL: [Self; 5] = [Self::Floor, Self::Spurline, Self::SpurlineOne, Self::Haproxy, Self::Nginx];
+    const ALL: [Self; 7] = [
+        Self::Floor,
+        Self::Spurline,
+        Self::SpurlineOne,
+        Self::Haproxy,
+        Self::Nginx,
+        Self::Envoy,
+        Self::Hyper,
+    ];
 
     /// The name on the command line and in reports.
     pub(crate) fn name(self) -> &'static str {
@@ -41,6 +53,8 @@ impl Peer {
             Self::SpurlineOne => "spurline-1",
             Self::Haproxy => "haproxy",
             Self::Nginx => "nginx",
+            Self::Envoy => "envoy",
+            Self::Hyper => "hyper",
         }
     }
 
@@ -55,23 +69,29 @@ impl Peer {
     /// The installed program it needs, unless it is built here.
     pub(crate) fn program(self) -> Option<&'static str> {
         match self {
-            Self::Floor | Self::Spurline | Self::SpurlineOne => None,
+            Self::Floor | Self::Spurline | Self::SpurlineOne | Self::Envoy | Self::Hyper => None,
             Self::Haproxy => Some("haproxy"),
             Self::Nginx => Some("nginx"),
         }
     }
 
-    fn routes(self) -> bool {
+    /// Whether it chooses by the key.
+    pub(crate) fn routes(self) -> bool {
         self != Self::Floor
     }
 
     fn command(self, job: &Job) -> Result<Command> {
         match self {
-            Self::Floor => relay(job),
+            Self::Floor => ours("relay", job, &[("--upstream", job.baseline)]),
             Self::Spurline => spurline::command(job, MANY_OVERRIDES),
             Self::SpurlineOne => spurline::command(job, 1),
             Self::Haproxy => haproxy::command(job),
             Self::Nginx => nginx::proxy(job),
+            Self::Envoy => envoy::command(job),
+            Self::Hyper => {
+                ensure!(job.protocol == Protocol::Http2, "the hyper relay speaks HTTP/2 only");
+                ours("hyper-relay", job, &[("--baseline", job.baseline), ("--fork", job.fork)])
+            }
         }
     }
 }
@@ -82,25 +102,38 @@ pub(crate) struct Started {
     pub(crate) listen: SocketAddr,
 }
 
-/// Starts `peer` on the proxy core. It is ready when unkeyed requests are answered by the baseline and keyed
-/// requests by the fork: a proxy that skips the decision would win unfairly.
+/// Starts `peer` on the proxy core for HTTP/1.1. It is ready when unkeyed requests are answered by the baseline and
+/// keyed requests by the fork: a proxy that skips the decision would win unfairly.
 pub(crate) fn start(peer: Peer, dir: &Path, backends: &Backends, connections: u32) -> Result<Started> {
-    let [listen, admin] = free_addresses()?;
-    let (baseline, fork) = (backends.baseline, backends.fork);
-    let job = Job { dir: dir.to_owned(), listen, admin, baseline, fork, connections };
-    let command = peer.command(&job)?;
-    let mut running = Running::start(peer.name(), PROXY_CORE, &command, dir)?;
+    let job = Job {
+        dir: dir.to_owned(),
+        protocol: Protocol::Http1,
+        baseline: backends.baseline,
+        fork: backends.fork,
+        connections,
+        ..Job::on_free_ports()?
+    };
+    let mut running = spawn(peer, &job)?;
     for traffic in [Traffic::Unkeyed, Traffic::Keyed] {
         let answered_by = if peer.routes() { traffic } else { Traffic::Unkeyed };
         let expected = backends.expected_body(answered_by);
-        await_answer(&mut running, listen, traffic, expected.as_bytes())
+        await_answer(&mut running, job.listen, traffic, expected.as_bytes())
             .with_context(|| format!("{} does not do the work", peer.name()))?;
     }
-    Ok(Started { running, listen })
+    Ok(Started { running, listen: job.listen })
 }
 
-fn relay(job: &Job) -> Result<Command> {
+/// Starts `peer` on the proxy core and waits for nothing.
+pub(crate) fn spawn(peer: Peer, job: &Job) -> Result<Running> {
+    Running::start(peer.name(), PROXY_CORE, &peer.command(job)?, &job.dir)
+}
+
+/// One of this program's own peers.
+fn ours(subcommand: &str, job: &Job, upstreams: &[(&str, SocketAddr)]) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["relay", "--listen", &job.listen.to_string(), "--upstream", &job.baseline.to_string()]);
+    command.args([subcommand, "--listen", &job.listen.to_string()]);
+    for (name, address) in upstreams {
+        command.args([*name, &address.to_string()]);
+    }
     Ok(command)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-const REPLY_BYTES_MAX: usize = 16 * 1024;
+const REPLY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Opens a connection for [`exchange`].
 pub(crate) fn connect(target: SocketAddr) -> Result<TcpStream> {
@@ -24,18 +24,24 @@ pub(crate) fn exchange(
     path: &str,
     headers: &[(&'static str, String)],
 ) -> Result<Vec<u8>> {
-    let mut request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n", stream.peer_addr()?);
+    let host = stream.peer_addr()?.to_string();
+    stream.write_all(request(path, &host, headers).as_bytes())?;
+    read_reply(stream)
+}
+
+/// The text of a GET.
+pub(crate) fn request(path: &str, host: &str, headers: &[(&'static str, String)]) -> String {
+    let mut request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n");
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
     request.push_str("\r\n");
-    stream.write_all(request.as_bytes())?;
-    read_reply(stream)
+    request
 }
 
 fn read_reply(stream: &mut impl Read) -> Result<Vec<u8>> {
     let mut received = Vec::new();
-    let mut chunk = [0; 4096];
+    let mut chunk = [0; 16 * 1024];
     while received.len() < REPLY_BYTES_MAX {
         let count = stream.read(&mut chunk)?;
         if count == 0 {
@@ -50,7 +56,7 @@ fn read_reply(stream: &mut impl Read) -> Result<Vec<u8>> {
 }
 
 /// The body once all of it is there.
-fn complete_body(received: &[u8]) -> Result<Option<Vec<u8>>> {
+pub(crate) fn complete_body(received: &[u8]) -> Result<Option<Vec<u8>>> {
     let Some(head_end) = received.windows(4).position(|window| window == b"\r\n\r\n") else {
         return Ok(None);
     };

@@ -30,6 +30,7 @@ impl Running {
     /// Both replace themselves by the command, so that the process started is the process measured. Variables that our
     /// own programs would read as settings are kept from it.
     pub(crate) fn start(name: &str, core: usize, command: &Command, dir: &Path) -> Result<Self> {
+        fs::create_dir_all(dir)?;
         let log = dir.join(format!("{name}.log"));
         let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         let mut pinned = Command::new("setpriv");

@@ -36,14 +36,35 @@ pub(crate) struct Http1Report {
 pub(crate) struct PeerFigures {
     pub(crate) name: &'static str,
     pub(crate) cpu_micros_per_request: Vec<f64>,
+    /// Of bodies, both ways together; empty where bodies are not the work.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) cpu_millis_per_gibibyte: Vec<f64>,
     pub(crate) requests_per_second: Vec<f64>,
     pub(crate) busy_share: Vec<f64>,
+}
+
+/// What CPU time is counted per.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cost {
+    PerRequest,
+    PerGibibyte,
+}
+
+/// Peers side by side.
+pub(crate) struct Comparison<'a> {
+    pub(crate) peers: &'a [PeerFigures],
+    pub(crate) cost: Cost,
+    /// Peers that all are put in ratio to, where they were measured.
+    pub(crate) bases: &'a [&'static str],
+    /// (peer, other, the most the ratio may be).
+    pub(crate) targets: &'a [(&'static str, &'static str, f64)],
 }
 
 /// One run of `memory`.
 #[derive(Debug, Serialize)]
 pub(crate) struct MemoryReport {
     pub(crate) versions: Versions,
+    pub(crate) protocol: &'static str,
     pub(crate) connections: u32,
     pub(crate) peers: Vec<MemoryFigures>,
 }
@@ -77,33 +98,51 @@ impl Http1Report {
             "\nHTTP/1.1 keep-alive, {} connections, {} B body, {} traffic, {} rounds of {} s, one core per proxy\n",
             self.connections, self.body_bytes, self.traffic, self.rounds, self.seconds
         )?;
-        writeln!(
-            text,
-            "            µs CPU per request                    ratio of CPU to      median   core"
-        )?;
-        writeln!(text, "peer        median     MAD  min..max           haproxy    floor      req/s   busy")?;
-        for peer in &self.peers {
+        let comparison = Comparison {
+            peers: &self.peers,
+            cost: Cost::PerRequest,
+            bases: &["haproxy", "floor"],
+            targets: &TARGETS,
+        };
+        comparison.render(&mut text)?;
+        Ok(text)
+    }
+}
+
+// === impl Comparison ===
+
+impl Comparison<'_> {
+    /// Appends a line for each peer, and one for each target that was measured.
+    pub(crate) fn render(&self, text: &mut String) -> Result<()> {
+        let (unit, digits) = match self.cost {
+            Cost::PerRequest => ("µs CPU per request", 2),
+            Cost::PerGibibyte => ("ms CPU per GiB", 0),
+        };
+        let bases: String = self.bases.iter().map(|base| format!("{base:>9}")).collect();
+        let width = bases.len();
+        writeln!(text, "            {unit:<33}{:>width$}    median   core", "ratio of CPU to")?;
+        writeln!(text, "peer        median     MAD  min..max       {bases}     req/s   busy")?;
+        for peer in self.peers {
             let Summary { median: middle, mad, min, max } =
-                Summary::of(&peer.cpu_micros_per_request).context("no samples")?;
+                Summary::of(self.cost.of(peer)).context("no samples")?;
+            let ratios: String =
+                self.bases.iter().map(|base| format!("{:>9}", self.ratio_text(peer, base))).collect();
             writeln!(
                 text,
-                "{:<11}{middle:>7.2}{mad:>8.2}  {:<16}{:>9}{:>9}{:>11.0}{:>6.0}%",
+                "{:<11}{middle:>7.digits$}{mad:>8.digits$}  {:<15}{ratios}{:>10.0}{:>6.0}%",
                 peer.name,
-                format!("{min:.2}..{max:.2}"),
-                self.ratio_text(peer, "haproxy"),
-                self.ratio_text(peer, "floor"),
+                format!("{min:.digits$}..{max:.digits$}"),
                 median(&peer.requests_per_second).context("no samples")?,
                 100.0 * median(&peer.busy_share).context("no samples")?,
             )?;
         }
-        self.render_targets(&mut text)?;
-        Ok(text)
+        self.render_targets(text)
     }
 
     fn render_targets(&self, text: &mut String) -> Result<()> {
-        for (name, other, limit) in TARGETS {
+        for (name, other, limit) in self.targets {
             let Some(ratio) = self.figures(name).and_then(|peer| self.ratio(peer, other)) else { continue };
-            let verdict = if ratio <= limit { "met" } else { "MISSED" };
+            let verdict = if ratio <= *limit { "met" } else { "MISSED" };
             writeln!(text, "target {name} / {other} <= {limit:.2}: {ratio:.3} {verdict}")?;
         }
         Ok(())
@@ -114,11 +153,22 @@ impl Http1Report {
     }
 
     fn ratio(&self, peer: &PeerFigures, other: &str) -> Option<f64> {
-        paired_ratio(&peer.cpu_micros_per_request, &self.figures(other)?.cpu_micros_per_request)
+        paired_ratio(self.cost.of(peer), self.cost.of(self.figures(other)?))
     }
 
     fn ratio_text(&self, peer: &PeerFigures, other: &str) -> String {
         self.ratio(peer, other).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"))
+    }
+}
+
+// === impl Cost ===
+
+impl Cost {
+    fn of(self, peer: &PeerFigures) -> &[f64] {
+        match self {
+            Self::PerRequest => &peer.cpu_micros_per_request,
+            Self::PerGibibyte => &peer.cpu_millis_per_gibibyte,
+        }
     }
 }
 
@@ -128,7 +178,7 @@ impl MemoryReport {
     /// Writes the table to standard output.
     pub(crate) fn print(&self) -> Result<()> {
         let mut text = render_versions(&self.versions)?;
-        writeln!(text, "\n{} idle HTTP/1.1 keep-alive connections, one request on each\n", self.connections)?;
+        writeln!(text, "\n{} idle {} connections, one request on each\n", self.connections, self.protocol)?;
         writeln!(text, "             idle process, MiB      per idle connection")?;
         writeln!(text, "peer        resident  anonymous     KiB anonymous")?;
         for peer in &self.peers {
@@ -144,18 +194,21 @@ impl MemoryReport {
         print(&text)
     }
 
-    /// Writes `memory.json` into `dir`, over an older one.
+    /// Writes `memory-<protocol>.json` into `dir`, over an older one.
     pub(crate) fn save(&self, dir: &Path) -> Result<()> {
-        save(self, dir, "memory.json")
+        save(self, dir, &format!("memory-{}.json", self.protocol.replace('/', "")))
     }
 }
 
-fn render_versions(versions: &Versions) -> Result<String> {
-    let Versions { cpu, kernel, commit, spurline, haproxy, nginx, wrk, control: _ } = versions;
+/// The machine and every peer.
+pub(crate) fn render_versions(versions: &Versions) -> Result<String> {
+    let Versions { cpu, kernel, commit, spurline, haproxy, nginx, envoy, hyper, wrk, h2load, control: _ } =
+        versions;
     let mut text = String::new();
     writeln!(text, "cpu       {cpu}, kernel {kernel}")?;
     writeln!(text, "spurline  {spurline} (work tree now at {commit})")?;
-    writeln!(text, "haproxy   {haproxy}\nnginx     {nginx}\nwrk       {wrk}")?;
+    writeln!(text, "haproxy   {haproxy}\nnginx     {nginx}\nenvoy     {envoy}\nhyper     {hyper}")?;
+    writeln!(text, "wrk       {wrk}\nh2load    {h2load}")?;
     Ok(text)
 }
 

@@ -17,7 +17,7 @@ pub(crate) const ROUTING_KEY: &str = "bench9999999";
 /// What is asked for.
 pub(crate) const PATH: &str = "/cart/items?page=2";
 
-const START_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Which requests are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,16 +87,43 @@ impl Backends {
     }
 }
 
+/// What is spoken on both sides of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    /// Without TLS, by prior knowledge.
+    Http2,
+    /// HTTP/1.1 in TLS with the client, HTTP/1.1 with the upstream.
+    Tls,
+}
+
 /// What a peer needs to know to be configured.
 pub(crate) struct Job {
-    /// Where its files go.
+    /// Where its files go; with [`Protocol::Tls`] the certificate is there.
     pub(crate) dir: PathBuf,
+    pub(crate) protocol: Protocol,
     pub(crate) listen: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) baseline: SocketAddr,
     pub(crate) fork: SocketAddr,
     /// The most downstream connections at once.
     pub(crate) connections: u32,
+}
+
+impl Job {
+    /// A job with addresses of its own and everything else still to be said.
+    pub(crate) fn on_free_ports() -> Result<Self> {
+        let [listen, admin] = free_addresses()?;
+        Ok(Self {
+            dir: PathBuf::new(),
+            protocol: Protocol::Http1,
+            listen,
+            admin,
+            baseline: listen,
+            fork: listen,
+            connections: 0,
+        })
+    }
 }
 
 /// Waits until `target` answers `traffic` with exactly `expected`.

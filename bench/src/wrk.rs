@@ -10,6 +10,8 @@ use crate::work::PATH;
 
 /// One load to send.
 pub(crate) struct Load<'a> {
+    /// `http`, or `https` with any certificate.
+    pub(crate) scheme: &'static str,
     pub(crate) target: SocketAddr,
     pub(crate) connections: u32,
     pub(crate) seconds: u32,
@@ -34,7 +36,7 @@ impl Load<'_> {
             command.args(["--header", &format!("{name}: {value}")]);
         }
         let output = command
-            .arg(format!("http://{}{PATH}", self.target))
+            .arg(format!("{}://{}{PATH}", self.scheme, self.target))
             .output()
             .context("start taskset (util-linux)")?;
         let text = String::from_utf8_lossy(&output.stdout);

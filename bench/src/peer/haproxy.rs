@@ -5,10 +5,12 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::work::{Job, ROUTING_KEY};
+use crate::tls::certificate;
+use crate::work::{Job, Protocol, ROUTING_KEY};
 
 /// HAProxy stops keeping upstream connections once a fifth of its descriptors are in use, and derives those from
 /// `maxconn`: a limit close to the load would make it connect anew for every request.
+/// Where the limit of descriptors is lower than it wants for that, it warns and goes on.
 const CONNECTIONS_MAX: u32 = 4000;
 
 pub(super) fn command(job: &Job) -> Result<Command> {
@@ -20,11 +22,17 @@ pub(super) fn command(job: &Job) -> Result<Command> {
 }
 
 fn config(job: &Job) -> String {
-    let Job { listen, baseline, fork, connections, admin: _, dir: _ } = job;
+    let Job { listen, baseline, fork, connections, dir, .. } = job;
+    let (bind, server) = match job.protocol {
+        Protocol::Http1 => (String::new(), ""),
+        Protocol::Http2 => (" proto h2".to_owned(), " proto h2"),
+        Protocol::Tls => (format!(" ssl crt {}", dir.join(certificate::PEM).display()), ""),
+    };
     let connections_max = CONNECTIONS_MAX.max(connections + 100);
     format!(
         "global
     nbthread 1
+    no strict-limits
     maxconn {connections_max}
 defaults
     mode http
@@ -36,14 +44,14 @@ defaults
     timeout http-request 10s
     timeout http-keep-alive 5m
 frontend bench
-    bind {listen}
+    bind {listen}{bind}
     acl forked req.hdr(baggage) -m sub sd-routing-key={ROUTING_KEY}
     use_backend fork if forked
     default_backend baseline
 backend baseline
-    server app {baseline}
+    server app {baseline}{server}
 backend fork
-    server app {fork}
+    server app {fork}{server}
 "
     )
 }

@@ -7,16 +7,24 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::host::spurline_proxy;
-use crate::work::{Job, ROUTING_KEY};
+use crate::tls::certificate;
+use crate::work::{Job, Protocol, ROUTING_KEY};
 
 const WORKLOAD: &str = "bench/Deployment/cart";
 
 pub(super) fn command(job: &Job, overrides: u32) -> Result<Command> {
-    let Job { dir, listen, admin, baseline, fork, connections: _ } = job;
+    let Job { dir, listen, admin, baseline, fork, .. } = job;
     let routes = dir.join("routes.yaml");
     fs::write(&routes, routes_file(&fork.to_string(), overrides))?;
-    let listener = format!("name=bench,listen={listen},workload={WORKLOAD},port=8080,baseline={baseline}");
+    let mut listener =
+        format!("name=bench,listen={listen},workload={WORKLOAD},port=8080,baseline={baseline}");
     let mut command = Command::new(spurline_proxy()?);
+    if job.protocol == Protocol::Tls {
+        let (chain, key) = (dir.join(certificate::CHAIN), dir.join(certificate::KEY));
+        listener.push_str(",tls=terminate");
+        let shown = format!("names=*,cert={},key={}", chain.display(), key.display());
+        command.args(["--tls-certificate", &shown]);
+    }
     command.args(["--workers", "1", "--listener", &listener, "--admin-listen", &admin.to_string()]);
     command.args(["--idle-timeout", "5m", "--routes"]).arg(routes);
     Ok(command)

@@ -1,0 +1,163 @@
+//! New connections as fast as they come, one request on each: with rustls, several at once on one thread.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rustls::client::Resumption as Sessions;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio_rustls::TlsConnector;
+
+use super::certificate::NAME;
+use crate::host;
+use crate::probe::{complete_body, request};
+use crate::work::{PATH, Traffic};
+
+/// How a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Speech {
+    Plain,
+    Tls(Resumption),
+}
+
+/// Whether a connection takes up the session of an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Resumption {
+    Never,
+    /// As soon as there is one.
+    Always,
+}
+
+/// A load to send.
+#[derive(Clone, Copy)]
+pub(super) struct Handshakes {
+    pub(super) target: SocketAddr,
+    /// Connections being opened and used at once.
+    pub(super) concurrency: u32,
+    pub(super) speech: Speech,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Opened {
+    pub(super) answered: u64,
+    /// Those that took up an earlier session; the first ones cannot.
+    pub(super) resumed: u64,
+}
+
+/// What opens them.
+pub(super) struct Client {
+    runtime: Runtime,
+    name: ServerName<'static>,
+    config: ClientConfig,
+}
+
+/// What one task needs.
+struct Caller {
+    connector: Option<TlsConnector>,
+    name: ServerName<'static>,
+    target: SocketAddr,
+    request: String,
+}
+
+// === impl Client ===
+
+impl Client {
+    /// One that trusts `root` and nothing else.
+    pub(super) fn new(root: CertificateDer<'static>) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        roots.add(root)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { runtime: host::runtime()?, name: ServerName::try_from(NAME)?, config })
+    }
+
+    /// Sends the load for `time` and returns how many connections had their answer.
+    pub(super) fn run(&self, load: Handshakes, time: Duration) -> Result<Opened> {
+        // Each with sessions of its own: a store keeps eight, and several that connect at once would find it empty.
+        let callers: Vec<_> =
+            (0..load.concurrency).map(|_| self.caller(load.target, load.speech, Traffic::Unkeyed)).collect();
+        let end = Instant::now() + time;
+        let opened = self.runtime.block_on(async {
+            let tasks: Vec<_> = callers.into_iter().map(|caller| tokio::spawn(caller.calls(end))).collect();
+            let mut sum = Opened::default();
+            for task in tasks {
+                let opened = task.await??;
+                sum.answered += opened.answered;
+                sum.resumed += opened.resumed;
+            }
+            anyhow::Ok(sum)
+        })?;
+        ensure!(opened.answered > 0, "no connection was answered");
+        Ok(opened)
+    }
+
+    /// The body that answers one request, over TLS.
+    pub(super) fn ask(&self, target: SocketAddr, traffic: Traffic) -> Result<Vec<u8>> {
+        let caller = self.caller(target, Speech::Tls(Resumption::Never), traffic);
+        self.runtime.block_on(async { Ok(caller.call().await?.1) })
+    }
+
+    fn caller(&self, target: SocketAddr, speech: Speech, traffic: Traffic) -> Caller {
+        let sessions = match speech {
+            Speech::Plain => None,
+            Speech::Tls(Resumption::Never) => Some(Sessions::disabled()),
+            Speech::Tls(Resumption::Always) => Some(Sessions::in_memory_sessions(8)),
+        };
+        let connector = sessions.map(|sessions| {
+            let mut config = self.config.clone();
+            config.resumption = sessions;
+            TlsConnector::from(Arc::new(config))
+        });
+        let request = request(PATH, NAME, &traffic.headers());
+        Caller { connector, name: self.name.clone(), target, request }
+    }
+}
+
+// === impl Caller ===
+
+impl Caller {
+    /// One connection after the other until `end`.
+    async fn calls(self, end: Instant) -> Result<Opened> {
+        let mut opened = Opened::default();
+        while Instant::now() < end {
+            let (kind, _) = self.call().await?;
+            opened.answered += 1;
+            opened.resumed += u64::from(kind == Some(HandshakeKind::Resumed));
+        }
+        Ok(opened)
+    }
+
+    async fn call(&self) -> Result<(Option<HandshakeKind>, Vec<u8>)> {
+        let stream = TcpStream::connect(self.target).await?;
+        stream.set_nodelay(true)?;
+        let Some(connector) = &self.connector else {
+            let mut stream = stream;
+            return Ok((None, exchange(&mut stream, &self.request).await?));
+        };
+        let mut stream = connector.connect(self.name.clone(), stream).await.context("the handshake")?;
+        let body = exchange(&mut stream, &self.request).await?;
+        Ok((stream.get_ref().1.handshake_kind(), body))
+    }
+}
+
+async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &str) -> Result<Vec<u8>> {
+    stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
+    let mut received = Vec::with_capacity(4096);
+    loop {
+        let count = stream.read_buf(&mut received).await?;
+        ensure!(count > 0, "the connection closed within a reply");
+        if let Some(body) = complete_body(&received)? {
+            return Ok(body);
+        }
+    }
+}
