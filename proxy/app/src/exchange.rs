@@ -6,7 +6,13 @@ use std::{
 };
 
 use spurline_config::UpstreamProtocol;
-use spurline_http::{Framing, Head, Name, Version, connection_options, h1, h2::ErrorCode, remove_hop_by_hop};
+use spurline_http::{
+    Framing, Head, Name, Version, connection_options,
+    grpc::{self, Web},
+    h1,
+    h2::ErrorCode,
+    remove_hop_by_hop,
+};
 use spurline_net::{ConnectError, tls::Speech};
 use spurline_telemetry::{
     access::Flag,
@@ -14,12 +20,13 @@ use spurline_telemetry::{
 };
 
 use crate::{
+    call::Call,
     connection::Connection,
     explain,
     h2::Loss,
     params::Params,
     record::Record,
-    relay::{End, Fault, Relay, RequestBody, Summary},
+    relay::{End, Fault, Patience, Relay, RequestBody, Summary},
     reply::{Reply, Then},
     steer::{self, Decision},
     tunnel,
@@ -57,6 +64,7 @@ struct Exchange<'a> {
     head: Head,
     body: RequestBody,
     upgrade: Option<h1::Upgrade>,
+    call: Option<Call>,
     /// The client asked to close after this request, or cannot do otherwise.
     closes: bool,
     /// It was served to its end, whichever that was.
@@ -101,6 +109,7 @@ impl<'a> Exchange<'a> {
             head,
             body: RequestBody::new(framing, expects_continue),
             upgrade: None,
+            call: None,
             closes: false,
             ended: false,
             started,
@@ -126,12 +135,36 @@ impl<'a> Exchange<'a> {
         self.closes |=
             options.upgrade && framing != Framing::None && self.head.value(Name::Upgrade).is_some();
         remove_hop_by_hop(&mut self.head);
+        self.prepare_call();
         let decision = steered.inspect_err(|_| self.record.selection = SelectionLabel::Reject)?;
         self.record.selection = decision.selection;
         if self.head.value(Name::Host).is_none() {
             self.add_host(&decision.cluster)?;
         }
         Ok(decision)
+    }
+
+    fn prepare_call(&mut self) {
+        self.call = Call::of(&mut self.head, self.connection.origin.binding.grpc_web);
+        if let Some(Web { request: grpc::Coding::Text, .. }) = self.web() {
+            self.body.decode_text();
+        }
+    }
+
+    fn web(&self) -> Option<Web> {
+        self.call.and_then(|call| call.web)
+    }
+
+    /// How long this request may take.
+    fn patience(&self) -> Patience {
+        let setting = self.worker.params().timeouts.request;
+        let said = self.call.and_then(|call| call.timeout);
+        let is_of_client = said.is_some_and(|said| setting.is_none_or(|setting| said <= setting));
+        Patience {
+            total: if is_of_client { said } else { setting },
+            is_of_client,
+            is_open: self.call.is_some(),
+        }
     }
 
     /// An HTTP/1.0 request may have no authority, an HTTP/1.1 one must have it.
@@ -193,7 +226,7 @@ impl<'a> Exchange<'a> {
                 (false, false) => Reuse::Verified,
             };
             let connect_timeout = self.connect_timeout()?;
-            let (now, speech) = (self.worker.recent(), self.speech());
+            let (now, speech) = (self.worker.recent(), self.speech(cluster));
             let how = Acquire { now, exclude: earlier.exclude, reuse, connect_timeout, speech };
             match cluster.acquire(how).await {
                 Ok(lease) => return Ok(lease),
@@ -212,24 +245,29 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// What is spoken with the upstream.
-    fn speech(&self) -> Speech {
+    /// What is spoken with the upstream. In the clear nothing tells what it can speak. A client that began with HTTP/2
+    /// knew, and gRPC needs it; one that agreed on it with us says nothing about the upstream.
+    fn speech(&self, cluster: &Cluster) -> Speech {
+        let is_meant = self.call.is_some() || self.connection.security().is_none();
         match (self.connection.origin.binding.upstream_protocol, self.head.version()) {
-            // An upgrade is what HTTP/2 has no word for but extended CONNECT.
+            // HTTP/2 knows no upgrade.
             _ if self.upgrade.is_some() => Speech::Http1,
-            (UpstreamProtocol::Auto, Version::Http2) => Speech::Http,
+            _ if self.web().is_some() => Speech::Http2,
             (UpstreamProtocol::Http2, _) => Speech::Http2,
+            (UpstreamProtocol::Auto, Version::Http2) if is_meant || cluster.is_secure() => Speech::Http,
             (UpstreamProtocol::Auto | UpstreamProtocol::Http1, _) => Speech::Http1,
         }
     }
 
     /// How long a connection may take: not longer than what is left of the whole request's time.
     fn connect_timeout(&self) -> Result<Duration, Failure> {
-        let Params { timeouts, upstream, .. } = self.worker.params();
-        let Some(total) = timeouts.request else { return Ok(upstream.connect_timeout) };
+        let Params { upstream, .. } = self.worker.params();
+        let Patience { total, is_of_client, .. } = self.patience();
+        let Some(total) = total else { return Ok(upstream.connect_timeout) };
+        let reason = if is_of_client { Reason::GrpcTimeout } else { Reason::RequestTimeout };
         match total.checked_sub(self.worker.now().saturating_duration_since(self.started)) {
             Some(left) if !left.is_zero() => Ok(left.min(upstream.connect_timeout)),
-            _ => Err(Failure::Refused(Reply::new(504, Reason::RequestTimeout))),
+            _ => Err(Failure::Refused(Reply::new(504, reason))),
         }
     }
 
@@ -270,11 +308,17 @@ impl<'a> Exchange<'a> {
             self.record.flags.insert(Flag::Reused);
         }
         let scheme = lease.scheme();
+        if let Some(call) = self.call {
+            call.update_timeout(&mut self.head, self.started, self.worker.now());
+        }
         if self.body.send_head((&self.head, self.upgrade.as_ref()), scheme, &mut lease.link).is_err() {
             return self.unopened(&lease);
         }
         let explanation = explain::explain(&self.connection.origin, &self.record, lease.addr());
-        let mut relay = Relay::new(self.worker, self.connection, &mut lease, &mut self.body, self.started)
+        let (patience, web) = (self.patience(), self.web().map(|web| web.response));
+        let timing = (self.started, patience);
+        let mut relay = Relay::new(self.worker, self.connection, &mut lease, &mut self.body, timing)
+            .with_web(web)
             .with_request(&self.head, self.upgrade.as_ref(), self.closes)
             .with_explanation(explanation);
         let end = (&mut relay).await;
@@ -380,7 +424,12 @@ impl<'a> Exchange<'a> {
         let then = if self.body.is_done() && !closes { Then::KeepAlive } else { Then::Close };
         let is_head = self.head.method().is("HEAD");
         let explanation = explain::explain(&self.connection.origin, &self.record, None);
-        if reply.send(&mut self.connection.link, (is_head, then), explanation.as_deref()).is_err() {
+        let link = &mut self.connection.link;
+        let sent = match self.call.filter(|call| call.is_answered(link)) {
+            Some(call) => call.answer(reply, (link, then), explanation.as_deref()),
+            None => reply.send(link, (is_head, then), explanation.as_deref()),
+        };
+        if sent.is_err() {
             return Outcome::Abort;
         }
         match (self.connection.flush(self.worker).await, then) {

@@ -12,5 +12,5 @@ pub(crate) mod upstream;
 
 pub(crate) use driver::Driver;
 pub(crate) use serve::serve;
-pub(crate) use session::{Loss, Opened, Session};
+pub(crate) use session::{Loss, Opened, Readiness, Session};
 pub(crate) use stream::{Response, Stream};

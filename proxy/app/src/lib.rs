@@ -9,6 +9,7 @@ mod app;
 mod binding;
 mod buffer;
 mod build;
+mod call;
 mod certificates;
 mod connection;
 mod control;

@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spurline_http::{Head, h1};
+use spurline_http::{Head, grpc, h1};
 
 use crate::{
     connection::Connection,
@@ -58,6 +58,17 @@ pub(crate) struct Summary {
     pub(crate) keep_alive_hint: Option<Duration>,
 }
 
+/// How long is waited.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For the whole request, from its start.
+    pub(crate) total: Option<Duration>,
+    /// That is what the client said, and not a setting.
+    pub(crate) is_of_client: bool,
+    /// Either side may say nothing for as long as a tunnel may.
+    pub(crate) is_open: bool,
+}
+
 /// One request between two connections. A future of its end.
 pub(crate) struct Relay<'a> {
     worker: &'a Worker,
@@ -66,6 +77,7 @@ pub(crate) struct Relay<'a> {
     body: &'a mut RequestBody,
     response: Response<'a>,
     started: Instant,
+    patience: Patience,
     /// The upstream takes no more of the request; its response may still come.
     unwritable: bool,
     waiting: Option<Waiting>,
@@ -91,10 +103,11 @@ impl<'a> Relay<'a> {
         connection: &'a mut Connection,
         lease: &'a mut Lease,
         body: &'a mut RequestBody,
-        started: Instant,
+        (started, patience): (Instant, Patience),
     ) -> Self {
         let response = Response::new(worker);
-        Self { worker, connection, lease, body, response, started, unwritable: false, waiting: None }
+        let (unwritable, waiting) = (false, None);
+        Self { worker, connection, lease, body, response, started, patience, unwritable, waiting }
     }
 
     /// What the response depends on.
@@ -105,6 +118,12 @@ impl<'a> Relay<'a> {
         closes: bool,
     ) -> Self {
         self.response.set_request(head, upgrade, closes);
+        self
+    }
+
+    /// The response is to become one of gRPC-web.
+    pub(crate) fn with_web(mut self, coding: Option<grpc::Coding>) -> Self {
+        self.response.web = coding;
         self
     }
 
@@ -191,14 +210,16 @@ impl<'a> Relay<'a> {
         let timeouts = &self.worker.params().timeouts;
         let now = self.worker.recent();
         let stall = match waiting {
-            Waiting::RequestBody | Waiting::UpstreamWritable | Waiting::DownstreamWritable => {
-                timeouts.body_idle
+            Waiting::UpstreamWritable | Waiting::DownstreamWritable => timeouts.body_idle,
+            Waiting::RequestBody | Waiting::ResponseHead | Waiting::ResponseBody if self.patience.is_open => {
+                timeouts.tunnel_idle
             }
+            Waiting::RequestBody => timeouts.body_idle,
             Waiting::ResponseHead => timeouts.response,
             Waiting::ResponseBody => timeouts.response_idle,
             Waiting::ClientFin => Some(timeouts.client_fin),
         };
-        let total = timeouts.request.map(|total| (self.started + total).saturating_duration_since(now));
+        let total = self.patience.total.map(|total| (self.started + total).saturating_duration_since(now));
         self.connection.deadline.set(now, [stall, total].into_iter().flatten().min());
     }
 
@@ -208,9 +229,8 @@ impl<'a> Relay<'a> {
     }
 
     fn expired(&self) -> Fault {
-        let total = self.worker.params().timeouts.request;
-        if total.is_some_and(|total| self.started.elapsed() >= total) {
-            return Fault::RequestTimeout;
+        if self.patience.total.is_some_and(|total| self.started.elapsed() >= total) {
+            return if self.patience.is_of_client { Fault::Overdue } else { Fault::RequestTimeout };
         }
         match self.waiting() {
             Waiting::RequestBody => Fault::BodyTimeout,

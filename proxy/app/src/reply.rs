@@ -127,6 +127,7 @@ fn reason(error: spurline_http::Error) -> Reason {
     match error {
         Error::AmbiguousField => Reason::AmbiguousField,
         Error::Authority => Reason::MalformedHost,
+        Error::Base64 => Reason::MalformedText,
         Error::Chunk => Reason::MalformedChunk,
         Error::ChunkExtensions => Reason::ChunkExtensionsTooLong,
         Error::ConnectionOption => Reason::ProtectedNominated,

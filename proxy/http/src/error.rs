@@ -6,6 +6,8 @@ pub enum Error {
     AmbiguousField,
     #[error("authority is missing, repeated or not a valid host and port")]
     Authority,
+    #[error("body is said to be text of gRPC-web and is not base64")]
+    Base64,
     #[error("chunk is malformed")]
     Chunk,
     #[error("chunk extensions exceed the limit")]

@@ -39,8 +39,7 @@ pub(super) struct State {
     is_called: bool,
     /// The socket is gone, or the peer broke the protocol.
     is_lost: bool,
-    /// The peer has announced its settings.
-    is_ready: bool,
+    readiness: Option<Readiness>,
     /// Who waits for that.
     ready: Option<Waker>,
     /// Streams were given something.
@@ -60,6 +59,17 @@ pub(super) struct Inbox {
     pub(super) is_whole: bool,
     pub(super) loss: Option<Loss>,
     pub(super) waker: Option<Waker>,
+}
+
+/// Whether a peer speaks HTTP/2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// It has announced its settings.
+    Ready,
+    /// What it said first is something else.
+    Foreign,
+    /// It ended the connection before it said anything.
+    Lost,
 }
 
 /// How a stream was lost.
@@ -100,7 +110,7 @@ impl Session {
                 driver: None,
                 is_called: false,
                 is_lost: false,
-                is_ready: false,
+                readiness: None,
                 ready: None,
                 has_news: false,
                 head: Head::default(),
@@ -128,16 +138,17 @@ impl Session {
 
     /// Whether a request can be sent now.
     pub(crate) fn can_open(&self) -> bool {
-        self.with(|state| state.is_ready && !state.is_lost && state.connection.can_open().is_ok())
+        self.with(|state| {
+            state.readiness == Some(Readiness::Ready) && !state.is_lost && state.connection.can_open().is_ok()
+        })
     }
 
-    /// Waits until the peer has announced its settings. False: it never will. For one task at a time.
-    pub(crate) async fn ready(&self) -> bool {
+    /// Waits until it is known whether the peer speaks HTTP/2. For one task at a time.
+    pub(crate) async fn ready(&self) -> Readiness {
         poll_fn(|cx| {
-            self.with(|state| match (state.is_lost, state.is_ready) {
-                (true, _) => Poll::Ready(false),
-                (false, true) => Poll::Ready(true),
-                (false, false) => {
+            self.with(|state| match state.readiness {
+                Some(readiness) => Poll::Ready(readiness),
+                None => {
                     state.ready = Some(cx.waker().clone());
                     Poll::Pending
                 }
@@ -192,7 +203,7 @@ impl Session {
     pub(super) fn lose(&self) {
         self.with(|state| {
             state.is_lost = true;
-            state.ready.take().map(Waker::wake).unwrap_or_default();
+            state.settle(Readiness::Lost);
             state.inboxes.values_mut().for_each(|inbox| inbox.lose(Loss::Connection));
         });
     }
@@ -215,7 +226,7 @@ impl Session {
         loop {
             let rest = input.get(used..).unwrap_or_default();
             let received = state.connection.receive(rest, &mut head, now);
-            let (count, event) = received.inspect_err(|violation| self.note_violation(*violation))?;
+            let (count, event) = received.inspect_err(|violation| self.note_violation(state, *violation))?;
             used += count;
             match event {
                 Event::NeedMore => break,
@@ -277,8 +288,7 @@ impl Session {
                 unprocessed.for_each(|(_, inbox)| inbox.lose(Loss::Refused));
             }
             Event::Settings => {
-                state.is_ready = true;
-                state.ready.take().map(Waker::wake).unwrap_or_default();
+                state.settle(Readiness::Ready);
             }
             Event::Acknowledged | Event::Pong | Event::NeedMore | Event::Nothing => {}
         }
@@ -293,7 +303,8 @@ impl Session {
         opened
     }
 
-    fn note_violation(&self, violation: Violation) {
+    fn note_violation(&self, state: &mut State, violation: Violation) {
+        state.settle(Readiness::Foreign);
         self.shard.inc(Counter::Http2ConnectionErrors(self.side));
         if let Violation::Flood(flood) = violation {
             self.shard.inc(Counter::Http2Floods(self.side, super::driver::flood_label(flood)));
@@ -310,6 +321,14 @@ impl Drop for Session {
 // === impl State ===
 
 impl State {
+    /// Says whether the peer speaks HTTP/2. What was said first holds.
+    fn settle(&mut self, readiness: Readiness) {
+        self.readiness.get_or_insert(readiness);
+        if let Some(waiting) = self.ready.take() {
+            waiting.wake();
+        }
+    }
+
     /// Sees to it that the driver runs.
     fn call_driver(&mut self) {
         if !std::mem::replace(&mut self.is_called, true)

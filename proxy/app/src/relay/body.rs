@@ -1,8 +1,8 @@
 //! A body on its way from one link to the other, in either direction.
 
-use spurline_http::{BodyEvent, Error, Framing, Head, Limits, Version, h1};
+use spurline_http::{BodyEvent, Error, Framing, Head, Limits, Version, grpc, h1};
 
-use crate::link::Link;
+use crate::{buffer::Buffer, link::Link};
 
 /// A body: how it is read, how it is written, and how far it has come.
 #[derive(Debug)]
@@ -10,6 +10,7 @@ pub(crate) struct Body {
     framing: Framing,
     decoder: h1::BodyDecoder,
     coding: Coding,
+    web: Option<WebBody>,
     trailers: Head,
     /// Trailers are read and not passed on.
     discards_trailers: bool,
@@ -17,6 +18,15 @@ pub(crate) struct Body {
     done: bool,
     /// None of it has been read.
     untouched: bool,
+}
+
+/// What a body of gRPC-web is turned into, or out of.
+#[derive(Debug)]
+pub(crate) enum WebBody {
+    /// A request's text is decoded.
+    Text(grpc::TextDecoder),
+    /// A response is written in that coding, and its trailers behind it.
+    Response(grpc::Coding),
 }
 
 /// How a body is written.
@@ -36,6 +46,7 @@ impl Body {
             framing,
             decoder: h1::BodyDecoder::new(framing),
             coding: Coding::Identity,
+            web: None,
             trailers: Head::default(),
             discards_trailers: false,
             done: framing == Framing::None,
@@ -57,6 +68,10 @@ impl Body {
 
     pub(crate) fn set_coding(&mut self, coding: Coding) {
         self.coding = coding;
+    }
+
+    pub(crate) fn set_web(&mut self, web: Option<WebBody>) {
+        self.web = web;
     }
 
     pub(crate) fn coding(&self) -> Coding {
@@ -93,6 +108,11 @@ impl Body {
             let (consumed, event) = from.next_of_body(&mut self.decoder, limits, &mut self.trailers)?;
             let (input, output) = (&mut from.input, &mut to.output);
             match event {
+                BodyEvent::Data(range) if self.web.is_some() => {
+                    let data = input.data().get(range).unwrap_or_default();
+                    let converted = self.convert(data)?;
+                    self.write(&converted, output);
+                }
                 BodyEvent::Data(range) if self.coding == Coding::Chunked => {
                     h1::encode_chunk(input.data().get(range).unwrap_or_default(), output.writer());
                 }
@@ -116,6 +136,7 @@ impl Body {
                     if trailers {
                         edit(&mut self.trailers);
                     }
+                    self.end_web(to, trailers)?;
                     self.end(to, trailers);
                     return Ok(true);
                 }
@@ -124,6 +145,42 @@ impl Body {
             self.untouched = false;
             moved = true;
         }
+    }
+
+    fn write(&self, data: &[u8], output: &mut Buffer) {
+        match self.coding {
+            Coding::Identity => output.writer().extend_from_slice(data),
+            Coding::Chunked => h1::encode_chunk(data, output.writer()),
+        }
+    }
+
+    /// What data of gRPC-web becomes.
+    fn convert(&mut self, data: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut converted = Vec::new();
+        match &mut self.web {
+            Some(WebBody::Text(decoder)) => {
+                decoder.decode(data, &mut converted).map_err(|_| Error::Base64)?;
+            }
+            Some(WebBody::Response(grpc::Coding::Text)) => grpc::encode_text(data, &mut converted),
+            Some(WebBody::Response(grpc::Coding::Binary)) | None => converted.extend_from_slice(data),
+        }
+        Ok(converted)
+    }
+
+    /// Ends a body of gRPC-web: the trailers become its last message.
+    fn end_web(&mut self, to: &mut Link, has_trailers: bool) -> Result<(), Error> {
+        match &self.web {
+            None => {}
+            Some(WebBody::Text(decoder)) => decoder.finish().map_err(|_| Error::Base64)?,
+            Some(WebBody::Response(_)) => {
+                let mut frame = Vec::new();
+                grpc::trailers_frame(has_trailers.then_some(&self.trailers), &mut frame);
+                let converted = self.convert(&frame)?;
+                self.write(&converted, &mut to.output);
+                self.discards_trailers = true;
+            }
+        }
+        Ok(())
     }
 
     fn end(&mut self, to: &mut Link, has_trailers: bool) {

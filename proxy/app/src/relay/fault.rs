@@ -14,6 +14,8 @@ pub(crate) enum Fault {
     BodyTimeout,
     /// The client has left, or takes its response too slowly.
     ClientGone,
+    /// The client does not wait any longer, by what its request said.
+    Overdue,
     /// The upstream said that it did not process the request (RFC 9113 section 8.7).
     Refused,
     /// The whole exchange took too long.
@@ -38,6 +40,7 @@ impl Fault {
             Self::BadResponse(error) => Some(Reply::to_bad_response(error)),
             Self::BodyTimeout => Some(Reply::new(408, Reason::BodyTimeout)),
             Self::ClientGone => None,
+            Self::Overdue => Some(Reply::new(504, Reason::GrpcTimeout)),
             Self::Refused => Some(Reply::new(503, Reason::UpstreamRefused)),
             Self::RequestTimeout => Some(Reply::new(504, Reason::RequestTimeout)),
             Self::ResponseTimeout => Some(Reply::new(504, Reason::ResponseTimeout)),
@@ -57,6 +60,7 @@ impl Fault {
             Self::BadRequest(_)
             | Self::BodyTimeout
             | Self::ClientGone
+            | Self::Overdue
             | Self::Refused
             | Self::RequestTimeout => false,
         }

@@ -3,14 +3,14 @@
 use std::task::{Context, Poll};
 
 use spurline_http::{
-    Framing, Head, Version, h1,
+    Framing, Head, Version, grpc, h1,
     h2::{End, OpenError, Scheme},
 };
 use spurline_route::Extractor;
 
 use super::{
     Fault, Relay,
-    body::{self, Body},
+    body::{self, Body, WebBody},
 };
 use crate::link::Link;
 
@@ -53,6 +53,11 @@ impl RequestBody {
 
     pub(crate) fn discard_trailers(&mut self) {
         self.body.discard_trailers();
+    }
+
+    /// The body is text of gRPC-web, of whose length nothing is known.
+    pub(crate) fn decode_text(&mut self) {
+        self.body.set_web(Some(WebBody::Text(grpc::TextDecoder::default())));
     }
 
     /// Sends the head in front of the body.

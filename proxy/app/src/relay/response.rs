@@ -6,7 +6,7 @@ use std::{
 };
 
 use spurline_http::{
-    Framing, Head, Name, Version, connection_options,
+    Framing, Head, Name, Version, connection_options, grpc,
     h1::{self, Persistence, ResponseEncoding, accepted_protocol},
     h2::{End, HeadMeta},
     remove_hop_by_hop,
@@ -14,7 +14,7 @@ use spurline_http::{
 
 use super::{
     Fault, Relay, Summary,
-    body::{self, Body, Coding},
+    body::{self, Body, Coding, WebBody},
 };
 use crate::{
     explain::EXPLAIN_FIELD,
@@ -26,6 +26,7 @@ use crate::{
 pub(super) struct Response<'a> {
     pub(super) state: State,
     pub(super) explanation: Option<String>,
+    pub(super) web: Option<grpc::Coding>,
     head: Head,
     request: Option<&'a Head>,
     upgrade: Option<&'a h1::Upgrade>,
@@ -61,6 +62,7 @@ impl<'a> Response<'a> {
         Self {
             state: State::Head,
             explanation: None,
+            web: None,
             head: worker.heads().take(),
             request: None,
             upgrade: None,
@@ -224,7 +226,7 @@ impl Relay<'_> {
         self.send_head(Framing::None, Persistence::KeepAlive, Some(&protocol))
     }
 
-    fn forward_final(&mut self, framing: Framing) -> Result<(), Fault> {
+    fn forward_final(&mut self, received: Framing) -> Result<(), Fault> {
         let draining = self.worker.is_draining();
         let through = self.client_is_through();
         let response = &mut self.response;
@@ -234,14 +236,21 @@ impl Relay<'_> {
         let persistent = head.version() == Version::Http11 || options.keep_alive;
         // An upgrade that was not accepted leaves it open what the server takes the next bytes for.
         response.keeps_upstream =
-            persistent && !options.close && framing != Framing::Close && response.upgrade.is_none();
+            persistent && !options.close && received != Framing::Close && response.upgrade.is_none();
         response.keep_alive_hint = keep_alive_hint(head);
         remove_hop_by_hop(head);
         if let Some(explanation) = &response.explanation {
             // The text is built from validated names and addresses; were it no field value, the response goes without.
             let _explained = head.append(EXPLAIN_FIELD.as_bytes(), explanation.as_bytes());
         }
-        response.body = Body::new(framing);
+        let web = response.web.filter(|coding| grpc::to_web(head, *coding));
+        let framing = match web {
+            // What it becomes has another length.
+            Some(_) if received != Framing::None => Framing::Chunked,
+            _ => received,
+        };
+        response.body = Body::new(received);
+        response.body.set_web(web.map(WebBody::Response));
         response.body.set_coding(body::coding(framing, client));
         if options.nominates {
             response.body.discard_trailers();

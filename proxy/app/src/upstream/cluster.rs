@@ -135,7 +135,7 @@ impl Cluster {
     }
 
     /// Whether endpoints are spoken to in TLS.
-    pub(super) fn is_secure(&self) -> bool {
+    pub(crate) fn is_secure(&self) -> bool {
         self.tls.is_some()
     }
 
@@ -178,7 +178,7 @@ impl Cluster {
         let permit = Permit::new(Rc::clone(self), index);
         let is_shared = match how.speech {
             Speech::Opaque | Speech::Http1 => false,
-            Speech::Http => self.sessions(index).is_some_and(|sessions| !sessions.declines()),
+            Speech::Http => self.sessions(index).is_some_and(|sessions| !sessions.declines(how.now)),
             Speech::Http2 => true,
         };
         if is_shared {

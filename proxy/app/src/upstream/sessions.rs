@@ -24,7 +24,7 @@ use super::{
 use crate::{
     buffer::Buffer,
     deadline::Deadlines,
-    h2::{Driver, Session, upstream},
+    h2::{Driver, Readiness, Session, upstream},
     heads::Heads,
     link::Wire,
     params::Http2Params,
@@ -39,13 +39,16 @@ pub(crate) struct SessionParts {
     pub(crate) deadlines: Rc<Deadlines>,
 }
 
+/// How long an endpoint that speaks HTTP/1.1 only is not asked again: what listens there may be replaced.
+const DECLINE_KEPT: Duration = Duration::from_secs(60);
+
 /// The sessions with one endpoint.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     open: RefCell<Vec<Rc<Session>>>,
     attempt: RefCell<Option<Rc<Attempt>>>,
-    /// Offered both, the endpoint chose HTTP/1.1.
-    declines: Cell<bool>,
+    /// When the endpoint last spoke HTTP/1.1 where it could have spoken HTTP/2.
+    declined: Cell<Option<Instant>>,
 }
 
 /// A connection that is being made.
@@ -67,6 +70,8 @@ struct Attempting<'a> {
 enum Made {
     Http1(Transport, Permit),
     Http2,
+    /// Something else, by what it said to the preface of HTTP/2. No request was sent.
+    Declined,
 }
 
 // === impl Sessions ===
@@ -79,9 +84,9 @@ impl Sessions {
         open.iter().find(|session| session.can_open()).map(Rc::clone)
     }
 
-    /// Whether the endpoint speaks HTTP/1.1 where it could have spoken HTTP/2.
-    pub(super) fn declines(&self) -> bool {
-        self.declines.get()
+    /// Whether the endpoint is known to speak HTTP/1.1 only.
+    pub(super) fn declines(&self, now: Instant) -> bool {
+        self.declined.get().is_some_and(|at| now.saturating_duration_since(at) < DECLINE_KEPT)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -138,7 +143,7 @@ impl Cluster {
             is_new = true;
             if let Some(attempt) = sessions.attempt(self.parts.params.client.streams_max) {
                 self.wait_for(index, &attempt).await?;
-                if sessions.declines.get() {
+                if sessions.declines(how.now) {
                     return self.acquire_connection(index, permit, how).await;
                 }
                 continue;
@@ -146,8 +151,12 @@ impl Cluster {
             let attempting = sessions.begin();
             match self.make_session(index, sessions, &how).await {
                 Ok(Made::Http2) => {}
+                Ok(Made::Declined) => {
+                    sessions.declined.set(Some(how.now));
+                    return self.acquire_connection(index, permit, how).await;
+                }
                 Ok(Made::Http1(transport, connection)) => {
-                    sessions.declines.set(true);
+                    sessions.declined.set(Some(how.now));
                     return Ok(Lease::new(Wire::Transport(transport), permit.with(connection), false));
                 }
                 Err(ConnectFailure::Endpoint(index, error)) => {
@@ -189,8 +198,9 @@ impl Cluster {
         tokio::task::spawn_local(upstream::drive(driver, Rc::clone(parts), permit));
         let ready = tokio::time::timeout(how.connect_timeout, session.ready()).await;
         let error = match ready {
-            Ok(true) => return Ok(Made::Http2),
-            Ok(false) => {
+            Ok(Readiness::Ready) => return Ok(Made::Http2),
+            Ok(Readiness::Foreign) if how.speech == Speech::Http => return Ok(Made::Declined),
+            Ok(Readiness::Foreign | Readiness::Lost) => {
                 ConnectError::Other(io::Error::new(io::ErrorKind::InvalidData, "it does not speak HTTP/2"))
             }
             Err(_) => ConnectError::Timeout,

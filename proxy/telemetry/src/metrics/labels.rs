@@ -372,6 +372,8 @@ labels! {
         AmbiguousField = "ambiguous-field",
         /// the chunked body does not follow the grammar (RFC 9112 §7.1)
         MalformedChunk = "malformed-chunk",
+        /// a body of gRPC-web that is said to be text and is not base64
+        MalformedText = "malformed-text",
         /// a trailer section that does not follow the grammar or the limits (RFC 9112 §7.1.2)
         MalformedTrailer = "malformed-trailer",
         /// `Connection` is malformed or nominates a protected field (RFC 9110 §7.6.1)
