@@ -13,7 +13,8 @@
 mod wire;
 
 use spurline_http::h2::{
-    End, ErrorCode, Event, GoAway, Gone, OpenError, ResetBy, Role, Scheme, Settings, StreamId, Violation,
+    Connection, End, ErrorCode, Event, GoAway, Gone, OpenError, ResetBy, Role, Scheme, Settings, StreamId,
+    Violation,
 };
 use wire::*;
 
@@ -211,6 +212,15 @@ fn nothing_is_opened_while_too_much_waits_to_be_written() {
     assert_eq!(outcome, Some(OpenError::OutputFull));
     client.output();
     assert!(client.connection.open(&request("GET"), Scheme::Http, End::Stream).is_ok());
+}
+
+#[test]
+fn a_frame_may_always_wait_to_be_written() {
+    let ours = Settings { output_bytes_max: 0, ..Default::default() };
+    let mut connection = Connection::new(Role::Client, ours);
+    let id = connection.open(&request("POST"), Scheme::Http, End::More).unwrap();
+    connection.swap_output(&mut Vec::new());
+    assert_eq!(connection.send_data(id, &[0; 100], End::Stream), Ok(100));
 }
 
 #[test]

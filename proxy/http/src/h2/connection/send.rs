@@ -26,7 +26,7 @@ impl Connection {
         if self.streams.open() >= self.settings.streams_max.min(self.peer.streams_max) {
             return Err(OpenError::TooManyStreams);
         }
-        if self.output.len() >= self.settings.output_bytes_max {
+        if self.output.len() >= self.output_bytes_max() {
             return Err(OpenError::OutputFull);
         }
         Ok(())
