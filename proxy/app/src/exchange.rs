@@ -31,6 +31,7 @@ use crate::{
     steer::{self, Decision},
     tunnel,
     upstream::{Acquire, Cluster, ConnectFailure, Lease, Refused, Reuse},
+    websocket::{self, Handshake},
     worker::Worker,
 };
 
@@ -136,6 +137,10 @@ impl<'a> Exchange<'a> {
             options.upgrade && framing != Framing::None && self.head.value(Name::Upgrade).is_some();
         remove_hop_by_hop(&mut self.head);
         self.prepare_call();
+        if !self.head.protocol().is_empty() && !websocket::is_asked_for(&self.head) {
+            // RFC 8441 section 4 leaves other protocols to whoever knows them.
+            return Err(Reply::new(501, Reason::UpgradeRefused));
+        }
         let decision = steered.inspect_err(|_| self.record.selection = SelectionLabel::Reject)?;
         self.record.selection = decision.selection;
         if self.head.value(Name::Host).is_none() {
@@ -311,7 +316,15 @@ impl<'a> Exchange<'a> {
         if let Some(call) = self.call {
             call.update_timeout(&mut self.head, self.started, self.worker.now());
         }
-        if self.body.send_head((&self.head, self.upgrade.as_ref()), scheme, &mut lease.link).is_err() {
+        let handshake = match self.handshake(&lease) {
+            Ok(handshake) => handshake,
+            Err(reply) => return Attempt::Failed(reply),
+        };
+        let (head, upgrade) = match &handshake {
+            Some((head, handshake)) => (head, Some(&handshake.upgrade)),
+            None => (&self.head, self.upgrade.as_ref()),
+        };
+        if self.body.send_head((head, upgrade), scheme, &mut lease.link).is_err() {
             return self.unopened(&lease);
         }
         let explanation = explain::explain(&self.connection.origin, &self.record, lease.addr());
@@ -319,7 +332,8 @@ impl<'a> Exchange<'a> {
         let timing = (self.started, patience);
         let mut relay = Relay::new(self.worker, self.connection, &mut lease, &mut self.body, timing)
             .with_web(web)
-            .with_request(&self.head, self.upgrade.as_ref(), self.closes)
+            .with_handshake(handshake.as_ref().map(|(_, handshake)| handshake))
+            .with_request(&self.head, upgrade, self.closes)
             .with_explanation(explanation);
         let end = (&mut relay).await;
         let summary = relay.finish();
@@ -328,6 +342,9 @@ impl<'a> Exchange<'a> {
         self.record.upstream_sent += lease.link.sent;
         match end {
             End::Complete => {
+                if summary.switched {
+                    self.record.flags.insert(Flag::Tunnel);
+                }
                 let outcome = match (summary.keeps_downstream, self.body.is_done()) {
                     (true, true) => Outcome::KeepAlive,
                     (_, false) => Outcome::Linger,
@@ -347,6 +364,23 @@ impl<'a> Exchange<'a> {
             }
             End::Failed(fault) => self.failed(fault, &mut lease, &summary),
         }
+    }
+
+    /// What a WebSocket of HTTP/2 needs where the upstream speaks HTTP/1: the request as it is sent there.
+    fn handshake(&mut self, lease: &Lease) -> Result<Option<(Head, Handshake)>, Reply> {
+        if self.head.protocol().is_empty() {
+            return Ok(None);
+        }
+        if lease.link.takes_connect_protocol() {
+            return Ok(None);
+        }
+        if lease.link.version() == Version::Http2 {
+            return Err(Reply::new(501, Reason::UpgradeRefused));
+        }
+        let handshake = Handshake::new();
+        let head = handshake.request(&self.head).map_err(Reply::to_bad_request)?;
+        self.body.hold();
+        Ok(Some((head, handshake)))
     }
 
     /// The session took no request after all.

@@ -33,6 +33,7 @@ mod steer;
 mod terminate;
 mod tunnel;
 mod upstream;
+mod websocket;
 mod worker;
 
 pub use app::{App, Telemetry, check, worker_count};

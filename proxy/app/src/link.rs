@@ -78,6 +78,11 @@ impl Link {
         }
     }
 
+    /// Whether the peer takes extended CONNECT (RFC 8441).
+    pub(crate) fn takes_connect_protocol(&self) -> bool {
+        matches!(&self.wire, Wire::Session(session) if session.takes_connect_protocol())
+    }
+
     /// Sends a request on a stream of its own, if this is the link to an HTTP/2 upstream.
     ///
     /// # Errors

@@ -27,6 +27,7 @@ use crate::{
     deadline::Signal,
     relay::response::{Response, State},
     upstream::Lease,
+    websocket::Handshake,
     worker::Worker,
 };
 
@@ -48,6 +49,8 @@ pub(crate) enum End {
 pub(crate) struct Summary {
     /// The status sent downstream, 0 while none was.
     pub(crate) status: u16,
+    /// What was relayed is another protocol on a stream of HTTP/2.
+    pub(crate) switched: bool,
     /// Bytes of the final response have been sent.
     pub(crate) committed: bool,
     /// The client can tell where the response ends by itself, and so that it was cut short.
@@ -121,6 +124,12 @@ impl<'a> Relay<'a> {
         self
     }
 
+    /// The request asks for WebSocket on behalf of a client of HTTP/2.
+    pub(crate) fn with_handshake(mut self, handshake: Option<&'a Handshake>) -> Self {
+        self.response.handshake = handshake;
+        self
+    }
+
     /// The response is to become one of gRPC-web.
     pub(crate) fn with_web(mut self, coding: Option<grpc::Coding>) -> Self {
         self.response.web = coding;
@@ -159,7 +168,8 @@ impl<'a> Relay<'a> {
 
     /// Once the request is whole, notices that the client goes away, and takes in what it sends ahead.
     fn listen_downstream(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
-        if !self.body.is_done() || self.connection.fin || self.connection.link.input.is_full() {
+        let is_idle = self.body.is_done() || self.body.is_held();
+        if !is_idle || self.connection.fin || self.connection.link.input.is_full() {
             return Ok(false);
         }
         match self.connection.poll_fill(cx) {
@@ -187,7 +197,11 @@ impl<'a> Relay<'a> {
             Waiting::ClientFin
         } else if !self.lease.link.is_flushed() && !self.unwritable {
             Waiting::UpstreamWritable
-        } else if !self.body.is_done() && !self.body.awaits_continue() && self.response.state == State::Head {
+        } else if !self.body.is_done()
+            && !self.body.is_held()
+            && !self.body.awaits_continue()
+            && self.response.state == State::Head
+        {
             Waiting::RequestBody
         } else if self.response.state == State::Head {
             Waiting::ResponseHead

@@ -161,6 +161,10 @@ impl Session {
         self.send(|state| state.connection.ping());
     }
 
+    pub(crate) fn takes_connect_protocol(&self) -> bool {
+        self.with(|state| state.connection.peer_takes_connect_protocol())
+    }
+
     /// Whether no request can be sent any more.
     pub(crate) fn is_over(&self) -> bool {
         self.with(|state| state.is_lost || state.connection.is_going_away())

@@ -20,13 +20,15 @@ pub(crate) struct RequestBody {
     body: Body,
     /// The client waits for an interim response before it sends any of it.
     awaits_continue: bool,
+    /// What the client sends is for the protocol that it asked for, and stays here until the upstream speaks it.
+    is_held: bool,
 }
 
 // === impl RequestBody ===
 
 impl RequestBody {
     pub(crate) fn new(framing: Framing, awaits_continue: bool) -> Self {
-        Self { body: Body::new(framing), awaits_continue }
+        Self { body: Body::new(framing), awaits_continue, is_held: false }
     }
 
     pub(crate) fn framing(&self) -> Framing {
@@ -60,6 +62,20 @@ impl RequestBody {
         self.body.set_web(Some(WebBody::Text(grpc::TextDecoder::default())));
     }
 
+    /// Keeps the body back. Nothing in HTTP/1 may follow a request that asks for an upgrade before it is answered.
+    pub(crate) fn hold(&mut self) {
+        self.is_held = true;
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// Lets the body go, as bytes of another protocol.
+    pub(super) fn release(&mut self) {
+        self.is_held = false;
+    }
+
     /// Sends the head in front of the body.
     ///
     /// # Errors
@@ -70,7 +86,7 @@ impl RequestBody {
         scheme: Scheme,
         link: &mut Link,
     ) -> Result<(), OpenError> {
-        let framing = self.body.framing();
+        let framing = if self.is_held { Framing::None } else { self.body.framing() };
         self.body.set_coding(body::coding(framing, link.version()));
         if link.version() == Version::Http2 {
             let end = if framing == Framing::None { End::Stream } else { End::More };
@@ -103,7 +119,7 @@ impl Relay<'_> {
             return Ok(false);
         }
         // What has arrived with the head goes out with it.
-        if !self.body.is_done() {
+        if !self.body.is_done() && !self.body.is_held() {
             moved |= self.transfer_request()?;
         }
         loop {
@@ -121,7 +137,7 @@ impl Relay<'_> {
                     return Ok(moved);
                 }
             }
-            if self.body.is_done() {
+            if self.body.is_done() || self.body.is_held() {
                 return Ok(moved);
             }
             if !self.transfer_request()? {

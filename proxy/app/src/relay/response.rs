@@ -11,6 +11,7 @@ use spurline_http::{
     h2::{End, HeadMeta},
     remove_hop_by_hop,
 };
+use spurline_telemetry::metrics::{Counter, TunnelKind};
 
 use super::{
     Fault, Relay, Summary,
@@ -19,6 +20,7 @@ use super::{
 use crate::{
     explain::EXPLAIN_FIELD,
     h2::{self, Loss},
+    websocket::Handshake,
     worker::Worker,
 };
 
@@ -27,6 +29,8 @@ pub(super) struct Response<'a> {
     pub(super) state: State,
     pub(super) explanation: Option<String>,
     pub(super) web: Option<grpc::Coding>,
+    pub(super) handshake: Option<&'a Handshake>,
+    switched: bool,
     head: Head,
     request: Option<&'a Head>,
     upgrade: Option<&'a h1::Upgrade>,
@@ -63,6 +67,8 @@ impl<'a> Response<'a> {
             state: State::Head,
             explanation: None,
             web: None,
+            handshake: None,
+            switched: false,
             head: worker.heads().take(),
             request: None,
             upgrade: None,
@@ -84,6 +90,7 @@ impl<'a> Response<'a> {
     pub(super) fn into_summary(self, worker: &Worker) -> Summary {
         let summary = Summary {
             status: self.status,
+            switched: self.switched,
             committed: self.state != State::Head,
             delimited: self.is_delimited(),
             keeps_downstream: self.keeps_downstream,
@@ -221,9 +228,24 @@ impl Relay<'_> {
         let options = connection_options(&mut response.head, |_| false).map_err(Fault::BadResponse)?;
         let protocol = accepted_protocol(&response.head, options, upgrade).ok_or(malformed)?;
         remove_hop_by_hop(&mut response.head);
+        if let Some(handshake) = response.handshake {
+            handshake.accept(&mut response.head).map_err(Fault::BadResponse)?;
+            return self.switch_stream();
+        }
         response.state = State::Switched;
         response.status = 101;
         self.send_head(Framing::None, Persistence::KeepAlive, Some(&protocol))
+    }
+
+    /// From here on both bodies are what the client and the upstream speak with each other.
+    fn switch_stream(&mut self) -> Result<(), Fault> {
+        let response = &mut self.response;
+        response.body = Body::new(Framing::Close);
+        (response.state, response.status, response.switched) = (State::Body, 200, true);
+        self.body.release();
+        self.patience.is_open = true;
+        self.worker.shard().inc(Counter::Tunnels(TunnelKind::WebSocket));
+        self.send_head(Framing::Close, Persistence::KeepAlive, None)
     }
 
     fn forward_final(&mut self, received: Framing) -> Result<(), Fault> {

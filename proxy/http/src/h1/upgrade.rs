@@ -5,6 +5,11 @@ use crate::{ConnectionOptions, Error, Framing, Head, Name, Version, ascii};
 pub struct Upgrade(Vec<u8>);
 
 impl Upgrade {
+    /// To WebSocket (RFC 6455 section 4.1), for a client that asked for it in another way.
+    pub fn websocket() -> Self {
+        Self(b"websocket".to_vec())
+    }
+
     /// The protocols in the order of preference, as they will be sent.
     pub fn protocols(&self) -> &[u8] {
         &self.0
