@@ -34,6 +34,8 @@ pub enum Outcome {
     Corrupt(String),
     /// No connection could be made.
     Unconnected(String),
+    /// The client reset it; an upstream may have seen it or not.
+    GivenUp,
 }
 
 /// One line of the client's log.
@@ -91,6 +93,8 @@ pub struct Report {
     pub refused: usize,
     /// Answers visibly cut, within the tolerance.
     pub cut: usize,
+    /// Requests that the client gave up.
+    pub given_up: usize,
     /// Idempotent requests that upstreams saw more than once, within the tolerance.
     pub repeated: usize,
     /// What was wrong, by kind. Empty when all is well.
@@ -126,10 +130,10 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sent, answered, refused, cut, repeated, wrong } = self;
+        let Self { sent, answered, refused, cut, given_up, repeated, wrong } = self;
         write!(
             formatter,
-            "sent {sent} answered {answered} refused {refused} cut {cut} repeated {repeated} |"
+            "sent {sent} answered {answered} refused {refused} cut {cut} given up {given_up} repeated {repeated} |"
         )?;
         for kind in ["lost", "duplicated", "misrouted", "corrupt", "smuggled", "orphaned", "badly refused"] {
             write!(formatter, " {kind} {}", wrong.get(kind).map_or(0, Vec::len))?;
@@ -197,6 +201,7 @@ fn judge_outcome(one: &Sent, timeline: &Timeline, tolerance: Tolerance, report: 
         Outcome::Cut => report.note("lost", format!("{} ended without an answer", one.id)),
         Outcome::Unconnected(why) => report.note("lost", format!("{} was never connected: {why}", one.id)),
         Outcome::Corrupt(why) => report.note("corrupt", format!("{}: {why}", one.id)),
+        Outcome::GivenUp => report.given_up += 1,
     }
 }
 

@@ -26,6 +26,8 @@ use spurline_tests::wire::frame::Frame;
 use spurline_tests::{Builder, Recorder, TestProxy};
 
 const WORKLOAD: &str = "shop/Deployment/cart";
+/// The key of a listener before an upstream that knows no HTTP/2.
+const HTTP1: &str = ",upstream_protocol=http1";
 
 fn listening(upstream: std::net::SocketAddr, more: &str) -> Builder {
     let keys = format!("workload={WORKLOAD},port=8080,protocol=http,baseline={upstream}{more}");
@@ -73,7 +75,7 @@ fn innocent(proxy: &TestProxy, mut client: Client) -> Result<(), String> {
 #[test]
 fn malformed_requests_reach_no_upstream_of_http1() {
     let recorder = Recorder::start("one");
-    let proxy = listening(recorder.address(), "").start();
+    let proxy = listening(recorder.address(), HTTP1).start();
     let mut failed = Vec::new();
     for row in rows() {
         let (whole, aborted) = (recorder.requests().len(), recorder.aborted().len());

@@ -140,7 +140,8 @@ impl Client {
                 _ => return,
             }
             while self.connection.room(stream) == 0 {
-                if !self.read() || self.peek(stream).end.is_some() {
+                let over = self.answers.get(&stream).is_some_and(|answer| answer.end.is_some());
+                if over || !self.read() {
                     return;
                 }
             }
@@ -167,6 +168,13 @@ impl Client {
         self.wait_for(stream, |answer| answer.end.is_some())
     }
 
+    /// The same, and forgets it.
+    pub fn take(&mut self, stream: u32) -> Answer {
+        let answer = self.answer(stream);
+        self.answers.remove(&stream);
+        answer
+    }
+
     /// What came on a stream, once its final head has come or it has ended.
     pub fn head(&mut self, stream: u32) -> Answer {
         self.wait_for(stream, |answer| answer.status != 0)
@@ -175,9 +183,9 @@ impl Client {
     /// What came on a stream, once `enough` says so or nothing more will come.
     pub fn wait_for(&mut self, stream: u32, enough: impl Fn(&Answer) -> bool) -> Answer {
         loop {
-            let answer = self.peek(stream);
-            if answer.end.is_some() || enough(&answer) {
-                return answer;
+            let done = self.answers.get(&stream).is_some_and(|answer| answer.end.is_some() || enough(answer));
+            if done {
+                return self.peek(stream);
             }
             if !self.read() {
                 let end = self.end.unwrap_or(End::Timeout);
@@ -334,11 +342,12 @@ impl Client {
 
     /// `content-length` is what came, in an answer with content.
     fn judge_length(&mut self, stream: u32) {
-        let answer = self.peek(stream);
+        let Some(answer) = self.answers.get(&stream) else { return };
         let told = answer.field("content-length").and_then(|length| length.parse::<usize>().ok());
         let wrong = told.is_some_and(|told| told != answer.body.len() && !answer.body.is_empty());
         if answer.end == Some(Finish::Whole) && wrong {
-            self.connection.object(format!("{told:?} bytes were told and {} came", answer.body.len()));
+            let came = answer.body.len();
+            self.connection.object(format!("{told:?} bytes were told and {came} came"));
         }
     }
 }

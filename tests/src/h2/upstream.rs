@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write as _;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -85,6 +86,10 @@ struct Shared {
     settings: Mutex<Vec<(u16, u32)>>,
     manners: Manners,
     asked: Mutex<Vec<Asked>>,
+    /// Connections before this one are to go away.
+    leaving: AtomicUsize,
+    /// Whether content is forgotten once it is answered.
+    forgets: AtomicBool,
     sockets: Mutex<Vec<Option<TcpStream>>>,
     goaways: Mutex<Vec<(u32, u32)>>,
     pings: Mutex<usize>,
@@ -130,6 +135,8 @@ impl Upstream {
             settings: Mutex::new(settings.to_vec()),
             manners,
             asked: Mutex::default(),
+            leaving: AtomicUsize::new(0),
+            forgets: AtomicBool::new(false),
             sockets: Mutex::default(),
             goaways: Mutex::default(),
             pings: Mutex::default(),
@@ -193,6 +200,21 @@ impl Upstream {
         self.shared.violations.lock().expect("violations").clone()
     }
 
+    /// Forgets content from here on once it is answered.
+    pub fn forget(&self) {
+        self.shared.forgets.store(true, Ordering::Release);
+    }
+
+    /// How many requests are only half there.
+    pub fn unfinished(&self) -> usize {
+        self.shared.asked.lock().expect("asked").iter().filter(|one| one.end.is_none()).count()
+    }
+
+    /// Every connection goes away as soon as it hears of it: what it has begun ends, what comes later is not begun.
+    pub fn go_away(&self) {
+        self.shared.leaving.store(self.accepted(), Ordering::Release);
+    }
+
     /// Sends a frame on every open connection.
     pub fn push(&self, frame: &Frame) {
         for socket in self.shared.sockets.lock().expect("sockets").iter().flatten() {
@@ -229,6 +251,9 @@ struct Session<'a> {
     shared: &'a Shared,
     number: usize,
     streams: BTreeMap<u32, Stream>,
+    /// The last stream that was begun.
+    last: u32,
+    goes: bool,
 }
 
 fn serve(stream: TcpStream, shared: &Shared) {
@@ -239,7 +264,7 @@ fn serve(stream: TcpStream, shared: &Shared) {
         sockets.len() - 1
     };
     let connection = Connection::new(stream, shared.manners, &settings);
-    let mut session = Session { connection, shared, number, streams: BTreeMap::new() };
+    let mut session = Session { connection, shared, number, streams: BTreeMap::new(), last: 0, goes: false };
     let end = session.run(&settings);
     let mut asked = shared.asked.lock().expect("asked");
     for one in asked.iter_mut().filter(|one| one.connection == number) {
@@ -266,6 +291,10 @@ impl Session<'_> {
                 Err(End::Timeout) => {}
                 Err(end) => return end,
             }
+            if !self.goes && self.number < self.shared.leaving.load(Ordering::Acquire) {
+                self.goes = true;
+                let _ = self.connection.send(&frame::goaway(self.last, frame::NO_ERROR));
+            }
             let open: Vec<u32> = self.streams.keys().copied().collect();
             for stream in open {
                 while let Some(progress) = self.play(stream) {
@@ -273,9 +302,27 @@ impl Session<'_> {
                         return End::Fin;
                     }
                 }
+                self.finish(stream);
+            }
+            if self.goes && self.streams.is_empty() {
+                // What the peer has sent meanwhile is read, or it would be answered with a reset.
+                let _ = self.connection.socket().shutdown(Shutdown::Write);
             }
             let found = std::mem::take(&mut self.connection.violations);
             self.shared.violations.lock().expect("violations").extend(found);
+        }
+    }
+
+    /// Forgets a stream that has ended on both sides.
+    fn finish(&mut self, stream: u32) {
+        let Some(one) = self.streams.get(&stream).filter(|one| one.plays.is_empty()) else { return };
+        let mut asked = self.shared.asked.lock().expect("asked");
+        if asked[one.at].end.is_some() {
+            if self.shared.forgets.load(Ordering::Acquire) {
+                asked[one.at].body = Vec::new();
+            }
+            drop(asked);
+            self.streams.remove(&stream);
         }
     }
 
@@ -319,6 +366,14 @@ impl Session<'_> {
     }
 
     fn begin(&mut self, stream: u32, fields: Vec<Pair>, end: bool) {
+        if self.goes && stream > self.last {
+            return;
+        }
+        if stream.is_multiple_of(2) || stream <= self.last {
+            self.connection.object(format!("a head on stream {stream} after {}", self.last));
+            return;
+        }
+        self.last = stream;
         self.connection.judge(&fields, false);
         let end = end.then_some(Finish::Whole);
         let one = Asked { connection: self.number, stream, fields, end, ..Asked::default() };
@@ -334,7 +389,7 @@ impl Session<'_> {
         let at = one.at;
         let step = one.plays.pop_front()?;
         let asked = || self.shared.asked.lock().expect("asked")[at].clone();
-        let whole = || asked().end == Some(Finish::Whole);
+        let whole = || self.shared.asked.lock().expect("asked")[at].end == Some(Finish::Whole);
         match &step {
             Play::Hold(gate) if !gate.is_open() => one.plays.push_front(step),
             Play::Body | Play::Echo | Play::Then(_) if !whole() => one.plays.push_front(step),

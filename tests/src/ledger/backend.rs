@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::load::content;
+use crate::h2::{Asked, Play, Upstream, fields};
 use crate::recorder::hex;
 use crate::wire::{self, Parse, Request};
 
@@ -35,8 +36,13 @@ struct Shared {
 /// A logging upstream. Dropping it closes its listener.
 pub struct Backend {
     address: SocketAddr,
-    listener: Arc<TcpListener>,
+    serves: Serves,
     shared: Arc<Shared>,
+}
+
+enum Serves {
+    Http1(Arc<TcpListener>),
+    Http2(Upstream),
 }
 
 impl std::fmt::Debug for Backend {
@@ -63,7 +69,25 @@ impl Backend {
                 std::thread::spawn(move || serve(stream, &state));
             }
         });
-        Self { address, listener, shared }
+        Self { address, serves: Serves::Http1(listener), shared }
+    }
+
+    /// Starts an upstream of HTTP/2 on a free port.
+    pub fn start_http2(name: &str) -> Self {
+        let shared = Arc::new(Shared { name: name.to_owned(), ..Shared::default() });
+        let state = Arc::clone(&shared);
+        let answer: Arc<dyn Fn(&Asked) -> Vec<Play> + Send + Sync> =
+            Arc::new(move |asked| answer_http2(&state, asked));
+        let upstream = Upstream::scripted(name, move |_| vec![Play::Then(Arc::clone(&answer))]);
+        upstream.forget();
+        Self { address: upstream.address(), serves: Serves::Http2(upstream), shared }
+    }
+
+    /// Goes away on every connection, if it speaks HTTP/2; new ones are served.
+    pub fn go_away(&self) {
+        if let Serves::Http2(upstream) = &self.serves {
+            upstream.go_away();
+        }
     }
 
     /// Where it listens.
@@ -83,11 +107,17 @@ impl Backend {
 
     /// What a strict peer objects to, since the last time it was taken.
     pub fn take_violations(&self) -> Vec<String> {
+        if let Serves::Http2(upstream) = &self.serves {
+            return upstream.violations();
+        }
         std::mem::take(&mut self.shared.violations.lock().expect("violations"))
     }
 
     /// Closes every open connection while the listener stays: the pooled ones of a proxy become stale.
     pub fn close_connections(&self) {
+        if let Serves::Http2(upstream) = &self.serves {
+            upstream.close_connections();
+        }
         for stream in self.shared.streams.lock().expect("streams").drain(..) {
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
@@ -97,7 +127,10 @@ impl Backend {
     pub fn wait_idle(&self) -> usize {
         let started = Instant::now();
         loop {
-            let open = self.shared.in_work.load(Ordering::Acquire);
+            let open = match &self.serves {
+                Serves::Http1(_) => self.shared.in_work.load(Ordering::Acquire),
+                Serves::Http2(upstream) => upstream.unfinished(),
+            };
             if open == 0 || started.elapsed() > Duration::from_secs(1) {
                 return open;
             }
@@ -108,7 +141,9 @@ impl Backend {
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        let _ = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both);
+        if let Serves::Http1(listener) = &self.serves {
+            let _ = rustix::net::shutdown(&**listener, rustix::net::Shutdown::Both);
+        }
         self.close_connections();
     }
 }
@@ -152,16 +187,52 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
     let _ = stream.shutdown(std::net::Shutdown::Both);
 }
 
-fn answer(shared: &Shared, request: &Request) -> Vec<u8> {
-    let id = request.field("x-ledger-id").unwrap_or("none").to_owned();
-    let digest = hex(&Sha256::digest(&request.body));
-    let key = request.head.values("baggage").iter().flat_map(|line| line.split(',')).find_map(|member| {
+/// Logs a request and says the digest of its content.
+fn note(shared: &Shared, id: &str, baggage: &[String], body: &[u8]) -> String {
+    let digest = hex(&Sha256::digest(body));
+    let key = baggage.iter().flat_map(|line| line.split(',')).find_map(|member| {
         member
             .trim()
             .strip_prefix("sd-routing-key=")
             .map(|key| key.split(';').next().unwrap_or_default().to_owned())
     });
-    shared.seen.lock().expect("seen").push(Seen { id: id.clone(), key, digest: digest.clone() });
+    shared.seen.lock().expect("seen").push(Seen { id: id.to_owned(), key, digest: digest.clone() });
+    digest
+}
+
+fn answer_http2(shared: &Shared, asked: &Asked) -> Vec<Play> {
+    let id = asked.field("x-ledger-id").unwrap_or("none");
+    let text = |value: &Vec<u8>| String::from_utf8_lossy(value).into_owned();
+    let baggage: Vec<_> =
+        asked.fields.iter().filter(|(name, _)| name == b"baggage").map(|(_, value)| text(value)).collect();
+    let digest = note(shared, id, &baggage, &asked.body);
+    let size = asked.field("x-answer-bytes").and_then(|size| size.parse().ok()).unwrap_or(0_usize);
+    let body = content(id, size);
+    let length = size.to_string();
+    let mut head = vec![
+        (":status", "200"),
+        ("x-backend", &shared.name),
+        ("x-ledger-id", id),
+        ("x-request-sha256", &digest),
+    ];
+    let told = size.is_multiple_of(2);
+    if told {
+        head.push(("content-length", &length));
+    }
+    let head = fields(&head);
+    if asked.field(":method") == Some("HEAD") {
+        return vec![Play::Head(head, true)];
+    }
+    let mut plays = vec![Play::Head(head, false), Play::Data(body, told)];
+    if !told {
+        plays.push(Play::Trailers(fields(&[("x-ledger-trailer", id)])));
+    }
+    plays
+}
+
+fn answer(shared: &Shared, request: &Request) -> Vec<u8> {
+    let id = request.field("x-ledger-id").unwrap_or("none").to_owned();
+    let digest = note(shared, &id, &request.head.values("baggage"), &request.body);
     let size = request.field("x-answer-bytes").and_then(|size| size.parse().ok()).unwrap_or(0_usize);
     let body = content(&id, size);
     let head = format!(

@@ -1,5 +1,7 @@
 //! A closed-loop load whose every request is checked by the client that sent it.
 
+mod http2;
+
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Outcome, Sent};
 use crate::client::RawClient;
+use crate::h2;
 use crate::recorder::hex;
 use crate::wire::{self, Response};
 
@@ -41,22 +44,43 @@ pub struct Load {
     seed: u64,
     keys: Vec<Option<String>>,
     body_bytes_max: usize,
+    version: Version,
+}
+
+/// What the clients of a load speak.
+#[derive(Debug, Clone, Copy)]
+enum Version {
+    Http1,
+    /// Several requests at a time; of each hundred so many more are given up.
+    Http2 {
+        resets_percent: u8,
+    },
 }
 
 struct Plan {
     id: String,
     method: &'static str,
     key: Option<String>,
-    bytes: Vec<u8>,
+    fields: Vec<(&'static str, String)>,
+    /// The content, and the size of its pieces where its length is not told before.
+    body: Option<(Vec<u8>, Option<usize>)>,
     digest: String,
     answer_bytes: usize,
     closes: bool,
 }
 
+/// A whole final answer of either version.
+struct Got {
+    status: u16,
+    fields: Vec<(String, String)>,
+    body: Vec<u8>,
+    trailer: Option<String>,
+}
+
 impl Load {
     /// `requests` in all over `connections` at a time, without keys.
     pub fn new(connections: usize, requests: usize, seed: u64) -> Self {
-        Self { connections, requests, seed, keys: vec![None], body_bytes_max: 4096 }
+        Self { connections, requests, seed, keys: vec![None], body_bytes_max: 4096, version: Version::Http1 }
     }
 
     /// Carry these keys, evenly, and no key as often as any of them.
@@ -70,6 +94,20 @@ impl Load {
     #[must_use]
     pub fn body_bytes_max(mut self, bytes: usize) -> Self {
         self.body_bytes_max = bytes;
+        self
+    }
+
+    /// Speak HTTP/2, with several requests at a time on each connection.
+    #[must_use]
+    pub fn over_http2(mut self) -> Self {
+        self.version = Version::Http2 { resets_percent: 0 };
+        self
+    }
+
+    /// Speak HTTP/2, and give up that many more requests of each hundred, at any moment.
+    #[must_use]
+    pub fn with_resets(mut self, percent: u8) -> Self {
+        self.version = Version::Http2 { resets_percent: percent };
         self
     }
 
@@ -87,6 +125,9 @@ impl Load {
     fn client(&self, number: usize, requests: usize, directory: &Directory, stop: &AtomicBool) -> Vec<Sent> {
         let mut random =
             fastrand::Rng::with_seed(self.seed.wrapping_mul(1_000_003).wrapping_add(number as u64));
+        if let Version::Http2 { resets_percent } = self.version {
+            return self.http2(number, requests, resets_percent, &mut random, (directory, stop));
+        }
         let mut log = Vec::with_capacity(requests);
         let mut connection: Option<RawClient> = None;
         for sequence in 0..requests {
@@ -97,16 +138,7 @@ impl Load {
             let began = Instant::now();
             let (outcome, keep) = exchange(&plan, connection.take(), || directory.pick(&mut random));
             connection = keep.filter(|_| !plan.closes);
-            log.push(Sent {
-                id: plan.id,
-                idempotent: plan.method != "POST",
-                content: matches!(plan.method, "POST" | "PUT"),
-                key: plan.key,
-                digest: plan.digest,
-                began,
-                ended: Instant::now(),
-                outcome,
-            });
+            log.push(plan.sent(began, outcome));
         }
         log
     }
@@ -122,18 +154,49 @@ impl Load {
         let body = content(&format!("{id}>"), size);
         let answer_bytes = random.usize(..=self.body_bytes_max);
         let closes = random.u8(..) == 0;
-        let mut bytes = format!(
-            "{method} /ledger/{id} HTTP/1.1\r\nHost: shop.test\r\nX-Ledger-Id: {id}\r\nX-Answer-Bytes: {answer_bytes}\r\n"
-        );
-        if let Some(key) = &key {
-            bytes.push_str(&carrier(random.usize(..4), key));
-        }
-        if closes {
-            bytes.push_str("Connection: close\r\n");
-        }
+        let mut fields = vec![("x-ledger-id", id.clone()), ("x-answer-bytes", answer_bytes.to_string())];
+        fields.extend(key.as_ref().map(|key| carrier(random.usize(..4), key)));
         let digest = hex(&Sha256::digest(&body));
-        let bytes = with_content(bytes.into_bytes(), with_body, random, &body);
-        Plan { id, method, key, bytes, digest, answer_bytes, closes }
+        let body = with_body.then(|| (body, random.bool().then(|| random.usize(1..=2000))));
+        Plan { id, method, key, fields, body, digest, answer_bytes, closes }
+    }
+}
+
+impl Plan {
+    fn sent(self, began: Instant, outcome: Outcome) -> Sent {
+        Sent {
+            id: self.id,
+            idempotent: self.method != "POST",
+            content: self.body.is_some(),
+            key: self.key,
+            digest: self.digest,
+            began,
+            ended: Instant::now(),
+            outcome,
+        }
+    }
+
+    /// The request as HTTP/1.1 has it.
+    fn http1(&self) -> Vec<u8> {
+        let mut text = format!("{} /ledger/{} HTTP/1.1\r\nHost: shop.test\r\n", self.method, self.id);
+        for (name, value) in &self.fields {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if self.closes {
+            text.push_str("Connection: close\r\n");
+        }
+        let (head, mut rest) = match &self.body {
+            None => (String::new(), Vec::new()),
+            Some((body, None)) => (format!("Content-Length: {}\r\n", body.len()), body.clone()),
+            Some((body, Some(piece))) => {
+                let chunks: Vec<u8> = body.chunks(*piece).flat_map(wire::chunk).collect();
+                let rest = [chunks, wire::chunk(b""), b"\r\n".to_vec()].concat();
+                ("Transfer-Encoding: chunked\r\n".to_owned(), rest)
+            }
+        };
+        let mut bytes = format!("{text}{head}\r\n").into_bytes();
+        bytes.append(&mut rest);
+        bytes
     }
 }
 
@@ -147,30 +210,13 @@ pub(super) fn content(id: &str, size: usize) -> Vec<u8> {
     body
 }
 
-fn carrier(which: usize, key: &str) -> String {
+fn carrier(which: usize, key: &str) -> (&'static str, String) {
     match which {
-        0 => format!("baggage: sd-routing-key={key}\r\n"),
-        1 => format!("baggage: user=7;p=1, sd-routing-key={key}\r\n"),
-        2 => format!("sd-routing-key: {key}\r\n"),
-        _ => format!("tracestate: v=1,sd-routing-key={key}\r\n"),
+        0 => ("baggage", format!("sd-routing-key={key}")),
+        1 => ("baggage", format!("user=7;p=1, sd-routing-key={key}")),
+        2 => ("sd-routing-key", key.to_owned()),
+        _ => ("tracestate", format!("v=1,sd-routing-key={key}")),
     }
-}
-
-fn with_content(mut bytes: Vec<u8>, with_body: bool, random: &mut fastrand::Rng, body: &[u8]) -> Vec<u8> {
-    if !with_body {
-        bytes.extend_from_slice(b"\r\n");
-    } else if random.bool() {
-        bytes.extend_from_slice(format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes());
-        bytes.extend_from_slice(body);
-    } else {
-        bytes.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
-        for piece in body.chunks(random.usize(1..=2000)) {
-            bytes.extend_from_slice(&wire::chunk(piece));
-        }
-        bytes.extend_from_slice(&wire::chunk(b""));
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes
 }
 
 /// Sends one planned request over the kept connection or a new one; gives the connection back when it may be reused.
@@ -186,32 +232,58 @@ fn exchange(
             Err(error) => return (Outcome::Unconnected(error.to_string()), None),
         },
     };
-    let sent = client.try_send(&plan.bytes);
+    let sent = client.try_send(plan.http1());
     match client.response_to(plan.method) {
         Ok(response) => {
             let reusable = sent.is_ok() && !response.closes();
-            (judge(plan, &response), reusable.then_some(client))
+            (judge(plan, &Got::from(&response)), reusable.then_some(client))
         }
         Err(crate::ReadError::Ended(..)) => (Outcome::Cut, None),
         Err(crate::ReadError::Malformed(why, _)) => (Outcome::Corrupt(why), None),
     }
 }
 
-fn judge(plan: &Plan, response: &Response) -> Outcome {
-    let Some(backend) = response.field("x-backend") else {
-        let reason = response.field("x-spurline-reason").map(str::to_owned);
-        return Outcome::Refused { status: response.status, reason };
+impl From<&Response> for Got {
+    fn from(response: &Response) -> Self {
+        let text =
+            |(name, value): &wire::Field| (name.to_lowercase(), String::from_utf8_lossy(value).into_owned());
+        Self {
+            status: response.status,
+            fields: response.head.fields.iter().map(text).collect(),
+            body: response.body.clone(),
+            trailer: wire::get(&response.trailers, "x-ledger-trailer").map(str::to_owned),
+        }
+    }
+}
+
+impl From<h2::Answer> for Got {
+    fn from(answer: h2::Answer) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            status: answer.status,
+            fields: answer.fields.iter().map(|(name, value)| (text(name), text(value))).collect(),
+            trailer: h2::field(&answer.trailers, "x-ledger-trailer").map(str::to_owned),
+            body: answer.body,
+        }
+    }
+}
+
+fn judge(plan: &Plan, got: &Got) -> Outcome {
+    let field = |name: &str| got.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+    let Some(backend) = field("x-backend") else {
+        let reason = field("x-spurline-reason").cloned();
+        return Outcome::Refused { status: got.status, reason };
     };
     let expected = content(&plan.id, plan.answer_bytes);
-    let whole = plan.method == "HEAD" || response.body == expected;
-    let chunked = response.length == wire::Length::Chunked;
-    let trailed = !chunked || wire::get(&response.trailers, "x-ledger-trailer") == Some(&plan.id);
-    let same = |name: &str, value: &str| response.field(name) == Some(value);
-    if !same("x-ledger-id", &plan.id) {
-        Outcome::Corrupt(format!("the answer of {:?}", response.field("x-ledger-id")))
-    } else if !whole || !trailed || !same("x-request-sha256", &plan.digest) {
+    let bodiless = plan.method == "HEAD";
+    let whole = bodiless || got.body == expected;
+    // What has no length told before has trailers.
+    let trailed = bodiless || plan.answer_bytes.is_multiple_of(2) || got.trailer.as_ref() == Some(&plan.id);
+    if field("x-ledger-id") != Some(&plan.id) {
+        Outcome::Corrupt(format!("the answer of {:?}", field("x-ledger-id")))
+    } else if !whole || !trailed || field("x-request-sha256") != Some(&plan.digest) {
         Outcome::Corrupt(format!("content whole {whole}, trailers {trailed}, by {backend}"))
     } else {
-        Outcome::Answered(backend.to_owned())
+        Outcome::Answered(backend.clone())
     }
 }

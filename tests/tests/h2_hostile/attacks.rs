@@ -8,7 +8,7 @@ use spurline_tests::wire::frame::{self, Frame};
 use spurline_tests::wire::hpack;
 use spurline_tests::{Gate, Recorder, Step, TestProxy, eventually};
 
-use super::listening;
+use super::{HTTP1, listening};
 
 const MIB: u64 = 1 << 20;
 
@@ -76,7 +76,7 @@ fn slow(gate: &Gate) -> Recorder {
 fn rapid_resets_are_ended_and_cost_little() {
     let gate = Gate::default();
     let recorder = slow(&gate);
-    let proxy = listening(recorder.address(), "").start();
+    let proxy = listening(recorder.address(), HTTP1).start();
     let sent = beside_a_victim(&proxy, || {
         let mut client = Client::connect(proxy.address());
         let sent = flood(&mut client, 200, |client| {
@@ -114,7 +114,7 @@ fn resets_that_the_proxy_is_made_to_send_are_ended_and_reach_upstream() {
     for (number, provoke) in provocations.into_iter().enumerate() {
         let gate = Gate::default();
         let recorder = slow(&gate);
-        let proxy = listening(recorder.address(), "").start();
+        let proxy = listening(recorder.address(), HTTP1).start();
         let sent = beside_a_victim(&proxy, || {
             let mut client = Client::connect(proxy.address());
             let sent = flood(&mut client, 500, |client| {
@@ -137,7 +137,7 @@ fn resets_that_the_proxy_is_made_to_send_are_ended_and_reach_upstream() {
 fn a_header_block_that_does_not_end_is_ended() {
     for size in [0, 1, 1000] {
         let recorder = Recorder::start("one");
-        let proxy = listening(recorder.address(), "").start();
+        let proxy = listening(recorder.address(), HTTP1).start();
         beside_a_victim(&proxy, || {
             let mut client = Client::connect(proxy.address());
             let stream = client.next_stream();
@@ -172,7 +172,7 @@ fn a_header_bomb_is_refused_and_takes_no_memory() {
     ];
     for (name, seed, reference) in bombs {
         let recorder = Recorder::start("one");
-        let proxy = listening(recorder.address(), "").start();
+        let proxy = listening(recorder.address(), HTTP1).start();
         let before = proxy.resident_bytes();
         beside_a_victim(&proxy, || {
             let mut client =
@@ -209,14 +209,14 @@ fn floods_of_frames_are_ended() {
     ];
     let recorder = Recorder::start("one");
     for (kind, frame) in floods {
-        let proxy = listening(recorder.address(), "").start();
+        let proxy = listening(recorder.address(), HTTP1).start();
         beside_a_victim(&proxy, || {
             let mut client = Client::connect(proxy.address());
             flood(&mut client, 500, |_| frame.repeat(100));
             assert_flooded(&proxy, &mut client, kind);
         });
     }
-    let proxy = listening(recorder.address(), "").start();
+    let proxy = listening(recorder.address(), HTTP1).start();
     beside_a_victim(&proxy, || {
         let mut client = Client::connect(proxy.address());
         let stream = client.open(&request("POST", "/attack", &[]), false);
@@ -229,7 +229,7 @@ fn floods_of_frames_are_ended() {
 #[test]
 fn answers_that_nobody_reads_are_bounded() {
     let recorder = Recorder::start("one");
-    let proxy = listening(recorder.address(), "").flag("--http2-pings-burst", "1000000").start();
+    let proxy = listening(recorder.address(), HTTP1).flag("--http2-pings-burst", "1000000").start();
     let before = proxy.resident_bytes();
     beside_a_victim(&proxy, || {
         let mut client = Client::connect(proxy.address());
@@ -252,7 +252,7 @@ fn answers_that_nobody_takes_are_held_back() {
         "/attack" => vec![Step::Body, Step::Send(large.clone())],
         _ => vec![Step::Echo],
     });
-    let proxy = listening(recorder.address(), "").start();
+    let proxy = listening(recorder.address(), HTTP1).start();
     let before = proxy.resident_bytes();
     beside_a_victim(&proxy, || {
         let mut client =
@@ -277,7 +277,7 @@ fn answers_that_nobody_takes_are_held_back() {
 #[test]
 fn streams_that_do_not_end_take_nothing_from_others() {
     let recorder = Recorder::start("one");
-    let proxy = listening(recorder.address(), "").start();
+    let proxy = listening(recorder.address(), HTTP1).start();
     let mut client = Client::connect(proxy.address());
     client.settle();
     let max = client.settings().iter().find(|(name, _)| *name == frame::MAX_CONCURRENT_STREAMS);
@@ -301,7 +301,7 @@ fn streams_that_do_not_end_take_nothing_from_others() {
 fn frames_in_any_order_harm_nobody() {
     let recorder = Recorder::start("one");
     let upstream = Upstream::start("two");
-    for (address, more) in [(recorder.address(), ""), (upstream.address(), ",upstream_protocol=http2")] {
+    for (address, more) in [(recorder.address(), HTTP1), (upstream.address(), ",upstream_protocol=http2")] {
         let proxy = listening(address, more).start();
         beside_a_victim(&proxy, || {
             for seed in 0..150 {
@@ -347,7 +347,7 @@ fn no_window_of_a_connection_leaks_away() {
         _ => vec![Play::Echo],
     });
     let recorder = Recorder::start("one");
-    for (address, more) in [(upstream.address(), ",upstream_protocol=http2"), (recorder.address(), "")] {
+    for (address, more) in [(upstream.address(), ",upstream_protocol=http2"), (recorder.address(), HTTP1)] {
         let proxy = listening(address, more).flag("--http2-resets-burst", "100000").start();
         let mut client = Client::connect(proxy.address());
         client.settle();

@@ -4,7 +4,7 @@ use spurline_tests::h2::{Client, Finish, Play, Upstream, fields, request};
 use spurline_tests::wire::frame;
 use spurline_tests::{Gate, Recorder, Step, eventually};
 
-use super::listening;
+use super::{HTTP1, listening};
 
 fn send(text: &str) -> Step {
     Step::Send(text.as_bytes().to_vec())
@@ -37,7 +37,7 @@ fn informational_answers_pass_until_there_are_too_many() {
         }
         _ => vec![Step::Echo],
     });
-    let proxy = listening(recorder.address(), "").start();
+    let proxy = listening(recorder.address(), HTTP1).start();
     let mut client = Client::connect(proxy.address());
     let hints = client.exchange("/hints", &[]);
     let links: Vec<_> =
@@ -63,7 +63,7 @@ fn an_expectation_is_met_by_the_upstream_and_not_before() {
         "/refuse" => vec![send("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n"), Step::Finish],
         _ => vec![Step::Echo],
     });
-    let proxy = listening(recorder.address(), "").start();
+    let proxy = listening(recorder.address(), HTTP1).start();
     let mut client = Client::connect(proxy.address());
     let expecting = |target| request("POST", target, &[("expect", "100-continue"), ("content-length", "5")]);
     let stream = client.open(&expecting("/continue"), false);
@@ -96,7 +96,7 @@ fn an_answer_before_the_end_of_the_request_is_passed_on_at_once() {
         let head = fields(&[(":status", "403"), ("content-length", "2")]);
         vec![Play::Head(head, false), Play::Data(b"no".to_vec(), true), Play::Reset(frame::NO_ERROR)]
     });
-    for (address, more) in [(recorder.address(), ""), (upstream.address(), ",upstream_protocol=http2")] {
+    for (address, more) in [(recorder.address(), HTTP1), (upstream.address(), ",upstream_protocol=http2")] {
         let proxy = listening(address, more).start();
         let mut client = Client::connect(proxy.address());
         let stream = client.open(&request("POST", "/early", &[]), false);

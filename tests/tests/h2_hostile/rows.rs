@@ -193,7 +193,9 @@ fn lengths() -> Vec<Row> {
     let mut rows = vec![
         Row::whole("G05 more told than sent", Expect::Aborted, post(&one("10")), "12345", None),
         Row::whole("G05 less told than sent", Expect::Aborted, post(&one("3")), "12345", None),
-        Row::whole("G05 none told and some sent", Expect::Aborted, post(&one("0")), "12345", None),
+        // The head alone is a whole request, so it may have gone before the content came.
+        Row::whole("G05 none told and some sent", Expect::Either, post(&one("0")), "12345", None)
+            .check(|request| if request.body.is_empty() { Ok(()) } else { Err("it has content".to_owned()) }),
         Row::head("G05 told on a head that ends", Expect::Refused, post(&one("5"))),
         Row::whole("G05 two that differ", Expect::Refused, post(&two("5", "6")), "12345", None),
         Row::whole(
