@@ -11,6 +11,6 @@ mod stream;
 pub(crate) mod upstream;
 
 pub(crate) use driver::Driver;
-pub(crate) use serve::serve;
+pub(crate) use serve::{Job, serve};
 pub(crate) use session::{Loss, Opened, Readiness, Session};
 pub(crate) use stream::{Response, Stream};

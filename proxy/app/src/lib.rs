@@ -28,6 +28,7 @@ mod record;
 mod relay;
 mod reply;
 pub mod routes;
+mod runner;
 mod signed_keys;
 mod steer;
 mod terminate;

@@ -29,8 +29,10 @@ use crate::{
     buffer,
     connection::{self, Connection, Origin},
     deadline::Deadlines,
+    h2,
     heads::Heads,
     params::Params,
+    runner::Runners,
     tunnel,
     upstream::{Cluster, SessionParts, Upstreams},
 };
@@ -73,6 +75,8 @@ pub(crate) struct Worker {
     connections: Cell<usize>,
     closes_idle: Cell<bool>,
     heads: Rc<Heads>,
+    /// Serve streams of HTTP/2.
+    runners: Rc<Runners<h2::Job>>,
     /// Tunnels that want to know of a new route table, and the generation they know.
     watchers: Cell<isize>,
     generation: Cell<u64>,
@@ -148,6 +152,7 @@ impl Worker {
             connections: Cell::new(0),
             closes_idle: Cell::new(false),
             heads,
+            runners: Runners::new(),
             watchers: Cell::new(0),
             generation: Cell::new(0),
             clock: Cell::new(Instant::now()),
@@ -277,6 +282,11 @@ impl Worker {
             self.generation.set(self.table().generation());
         }
         self.watchers.set(self.watchers.get() + change);
+    }
+
+    /// Tasks for streams of HTTP/2.
+    pub(crate) fn runners(&self) -> &Rc<Runners<h2::Job>> {
+        &self.runners
     }
 
     /// Heads that are kept for their memory.

@@ -37,6 +37,14 @@ struct Server<'a> {
     left: Option<Instant>,
 }
 
+/// A request that is to be served.
+pub(crate) struct Job {
+    worker: Rc<Worker>,
+    connection: Connection,
+    opened: Opened,
+    started: Instant,
+}
+
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
@@ -128,7 +136,8 @@ impl Server<'_> {
             let stream = Stream::accepted(self.driver.session(), opened.id);
             let shared = (&self.connection.origin, self.security.as_ref());
             let connection = Connection::of_stream(self.worker, stream, shared);
-            tokio::task::spawn_local(serve_stream(Rc::clone(self.worker), connection, opened, started));
+            let job = Job { worker: Rc::clone(self.worker), connection, opened, started };
+            self.worker.runners().run(job, serve_stream);
         }
     }
 
@@ -195,7 +204,8 @@ impl Server<'_> {
 }
 
 /// Serves one request.
-async fn serve_stream(worker: Rc<Worker>, mut connection: Connection, opened: Opened, started: Instant) {
+async fn serve_stream(job: Job) {
+    let Job { worker, mut connection, opened, started } = job;
     let Opened { head, meta, end, refusal, .. } = opened;
     connection.link.received += head.bytes() as u64;
     let framing = match (end, meta.content_length) {

@@ -51,8 +51,9 @@ pub(super) struct State {
 /// What has arrived for one stream and was not taken by it.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    /// A final response; its interim ones are before it.
-    pub(super) heads: VecDeque<super::Response>,
+    pub(super) interims: VecDeque<super::Response>,
+    /// The final response.
+    pub(super) response: Option<super::Response>,
     pub(super) data: Buffer,
     pub(super) trailers: Option<Head>,
     /// The peer has sent everything.
@@ -260,7 +261,7 @@ impl Session {
             Event::Head { id, end, meta } => {
                 let head = std::mem::replace(head, self.heads.take());
                 state.deliver(id, |inbox| {
-                    inbox.heads.push_back(super::Response { head, meta });
+                    inbox.response = Some(super::Response { head, meta });
                     inbox.is_whole |= end == End::Stream;
                 });
             }
@@ -269,7 +270,7 @@ impl Session {
                     head: std::mem::replace(head, self.heads.take()),
                     meta: HeadMeta::default(),
                 };
-                state.deliver(id, |inbox| inbox.heads.push_back(response));
+                state.deliver(id, |inbox| inbox.interims.push_back(response));
             }
             Event::Data { id, range, end } => state.deliver_data(id, input, range, end),
             Event::Trailers { id } => {

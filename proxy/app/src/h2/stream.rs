@@ -80,7 +80,10 @@ impl Stream {
 
     /// Takes a response that has arrived.
     pub(crate) fn take_response(&mut self) -> Option<Response> {
-        self.session.with(|state| state.inbox(self.id)?.heads.pop_front())
+        self.session.with(|state| {
+            let inbox = state.inbox(self.id)?;
+            inbox.interims.pop_front().or_else(|| inbox.response.take())
+        })
     }
 
     /// Whether everything has arrived and was taken, but for the trailers, which are put into `trailers`. `None`: not
@@ -88,7 +91,7 @@ impl Stream {
     pub(crate) fn take_end(&mut self, trailers: &mut Head) -> Option<bool> {
         self.session.with(|state| {
             let inbox = state.inbox(self.id)?;
-            if !inbox.is_whole || !inbox.data.is_empty() || !inbox.heads.is_empty() {
+            if !inbox.is_whole || !inbox.data.is_empty() || inbox.response.is_some() {
                 return None;
             }
             Some(inbox.trailers.take().map(|found| *trailers = found).is_some())

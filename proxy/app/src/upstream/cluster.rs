@@ -176,15 +176,17 @@ impl Cluster {
         let index = self.choose(how.now, how.exclude).ok_or(ConnectFailure::Refused(Refused::Empty))?;
         self.hold(Limit::Requests)?;
         let permit = Permit::new(Rc::clone(self), index);
-        let is_shared = match how.speech {
-            Speech::Opaque | Speech::Http1 => false,
-            Speech::Http => self.sessions(index).is_some_and(|sessions| !sessions.declines(how.now)),
-            Speech::Http2 => true,
+        let sessions = match how.speech {
+            Speech::Opaque | Speech::Http1 => None,
+            Speech::Http => self.sessions(index).filter(|sessions| !sessions.declines(how.now)),
+            Speech::Http2 => self.sessions(index),
         };
-        if is_shared {
-            return Box::pin(self.acquire_stream(index, permit, how)).await;
+        let Some(sessions) = sessions else { return self.acquire_connection(index, permit, how).await };
+        if let Some(session) = sessions.usable() {
+            self.shard.inc(Counter::UpstreamReused);
+            return Ok(Lease::new(Wire::Session(session), permit, true));
         }
-        self.acquire_connection(index, permit, how).await
+        Box::pin(self.acquire_stream(index, permit, how)).await
     }
 
     /// A connection that serves one request at a time.
@@ -200,7 +202,9 @@ impl Cluster {
             return Ok(Lease::new(Wire::Transport(stream), permit.connected(), true));
         }
         let speech = if how.speech == Speech::Http { Speech::Http1 } else { how.speech };
-        let (transport, permit) = self.dial(index, permit, (how.connect_timeout, speech)).await?;
+        // Rare and large: it would be a part of every request.
+        let dialing = Box::pin(self.dial(index, permit, (how.connect_timeout, speech)));
+        let (transport, permit) = dialing.await?;
         Ok(Lease::new(Wire::Transport(transport), permit, false))
     }
 

@@ -15,7 +15,6 @@ use spurline_net::{
     ConnectError, Transport,
     tls::{Alpn, Speech},
 };
-use spurline_telemetry::metrics::Counter;
 use tokio::sync::Notify;
 
 use super::{
@@ -69,7 +68,7 @@ struct Attempting<'a> {
 /// What a new connection turned out to speak.
 enum Made {
     Http1(Transport, Permit),
-    Http2,
+    Http2(Rc<Session>),
     /// Something else, by what it said to the preface of HTTP/2. No request was sent.
     Declined,
 }
@@ -78,9 +77,11 @@ enum Made {
 
 impl Sessions {
     /// A session that takes one more request.
-    fn usable(&self) -> Option<Rc<Session>> {
+    pub(super) fn usable(&self) -> Option<Rc<Session>> {
         let mut open = self.open.borrow_mut();
-        open.retain(|session| !session.is_over());
+        if open.iter().any(|session| session.is_over()) {
+            open.retain(|session| !session.is_over());
+        }
         open.iter().find(|session| session.can_open()).map(Rc::clone)
     }
 
@@ -122,7 +123,8 @@ impl Drop for Attempting<'_> {
 // === impl Cluster ===
 
 impl Cluster {
-    /// A place for one request on a connection to the endpoint, which speaks HTTP/2 unless it agrees to HTTP/1.1 only.
+    /// A place for one request on a new connection to the endpoint, when there is none on those that are open. It speaks
+    /// HTTP/2 unless it agrees to HTTP/1.1 only.
     pub(super) async fn acquire_stream(
         self: &Rc<Self>,
         index: usize,
@@ -132,25 +134,22 @@ impl Cluster {
         let Some(sessions) = self.sessions(index) else {
             return Err(ConnectFailure::Refused(Refused::Empty));
         };
-        let mut is_new = false;
         loop {
-            if let Some(session) = sessions.usable() {
-                if !is_new {
-                    self.shard.inc(Counter::UpstreamReused);
-                }
-                return Ok(Lease::new(Wire::Session(session), permit, !is_new));
-            }
-            is_new = true;
             if let Some(attempt) = sessions.attempt(self.parts.params.client.streams_max) {
                 self.wait_for(index, &attempt).await?;
                 if sessions.declines(how.now) {
                     return self.acquire_connection(index, permit, how).await;
                 }
+                if let Some(session) = sessions.usable() {
+                    return Ok(Lease::new(Wire::Session(session), permit, false));
+                }
                 continue;
             }
             let attempting = sessions.begin();
             match self.make_session(index, sessions, &how).await {
-                Ok(Made::Http2) => {}
+                Ok(Made::Http2(session)) => {
+                    return Ok(Lease::new(Wire::Session(session), permit, false));
+                }
                 Ok(Made::Declined) => {
                     sessions.declined.set(Some(how.now));
                     return self.acquire_connection(index, permit, how).await;
@@ -198,7 +197,7 @@ impl Cluster {
         tokio::task::spawn_local(upstream::drive(driver, Rc::clone(parts), permit));
         let ready = tokio::time::timeout(how.connect_timeout, session.ready()).await;
         let error = match ready {
-            Ok(Readiness::Ready) => return Ok(Made::Http2),
+            Ok(Readiness::Ready) => return Ok(Made::Http2(session)),
             Ok(Readiness::Foreign) if how.speech == Speech::Http => return Ok(Made::Declined),
             Ok(Readiness::Foreign | Readiness::Lost) => {
                 ConnectError::Other(io::Error::new(io::ErrorKind::InvalidData, "it does not speak HTTP/2"))
