@@ -6,103 +6,17 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use crate::attacks::script::ATTACKS;
 use crate::http2::Call;
 use crate::peer::Peer;
 use crate::work::{Protocol, Traffic};
 
-/// What this process was asked to do.
-pub(crate) enum Task {
-    Http1(Http1Options),
-    Http2(Http2Options),
-    Memory(MemoryOptions),
-    Tls(TlsOptions),
-    Control(ControlOptions),
-    ControlLoad(ControlLoadOptions),
-    /// The measured floor; started by the other tasks as a process of its own so that it can be pinned.
-    Relay {
-        listen: SocketAddr,
-        upstream: SocketAddr,
-    },
-    /// The relay on hyper; started like the floor.
-    HyperRelay {
-        listen: SocketAddr,
-        baseline: SocketAddr,
-        fork: SocketAddr,
-    },
-    /// The backends that speak HTTP/2; started like the floor.
-    Echo {
-        baseline: SocketAddr,
-        fork: SocketAddr,
-    },
-}
+pub(crate) use self::options::{
+    AttacksOptions, ControlLoadOptions, ControlOptions, Http1Options, Http2Options, MemoryOptions, Task,
+    TlsOptions,
+};
 
-/// CPU time per HTTP/1.1 keep-alive request.
-pub(crate) struct Http1Options {
-    pub(crate) peers: Vec<Peer>,
-    pub(crate) rounds: u32,
-    pub(crate) seconds: u32,
-    pub(crate) connections: u32,
-    pub(crate) body_bytes: usize,
-    pub(crate) traffic: Traffic,
-    pub(crate) save: Option<PathBuf>,
-}
-
-/// CPU time per HTTP/2 request.
-pub(crate) struct Http2Options {
-    pub(crate) peers: Vec<Peer>,
-    pub(crate) rounds: u32,
-    pub(crate) seconds: u32,
-    pub(crate) connections: u32,
-    /// Requests at once on each connection.
-    pub(crate) streams: u32,
-    pub(crate) body_bytes: usize,
-    pub(crate) call: Call,
-    pub(crate) traffic: Traffic,
-    pub(crate) save: Option<PathBuf>,
-}
-
-/// Anonymous memory of an idle process and of an idle connection.
-pub(crate) struct MemoryOptions {
-    pub(crate) peers: Vec<Peer>,
-    pub(crate) protocol: Protocol,
-    pub(crate) connections: u32,
-    pub(crate) save: Option<PathBuf>,
-}
-
-/// CPU time of handshakes and of bytes in TLS.
-pub(crate) struct TlsOptions {
-    pub(crate) peers: Vec<Peer>,
-    pub(crate) rounds: u32,
-    pub(crate) seconds: u32,
-    /// Handshakes at once.
-    pub(crate) connections: u32,
-    pub(crate) save: Option<PathBuf>,
-}
-
-/// Time from a change over REST to all proxies.
-pub(crate) struct ControlOptions {
-    /// Numbers of simulated proxies, one measurement each.
-    pub(crate) proxies: Vec<u32>,
-    /// Real proxies beside them.
-    pub(crate) real: u32,
-    pub(crate) rounds: u32,
-    pub(crate) save: Option<PathBuf>,
-}
-
-/// Very many sandboxes, and a proxy that needs one override of each.
-pub(crate) struct ControlLoadOptions {
-    pub(crate) sandboxes: u32,
-    /// Forks in each sandbox.
-    pub(crate) workloads: u32,
-    /// Changes whose time to the swap is measured one by one.
-    pub(crate) changes: u32,
-    /// Requests per second.
-    pub(crate) rate: u32,
-    /// Length of a phase in a round.
-    pub(crate) seconds: u32,
-    pub(crate) rounds: u32,
-    pub(crate) save: Option<PathBuf>,
-}
+mod options;
 
 /// Reads the process arguments; prints help and exits on a usage error, as clap does.
 pub(crate) fn parse() -> Result<Task> {
@@ -141,6 +55,14 @@ pub(crate) fn parse() -> Result<Task> {
             connections: required(m, "connections")?,
             save: m.get_one("save").cloned(),
         })),
+        Some(("attacks", m)) => Ok(Task::Attacks(AttacksOptions {
+            peer: required(m, "peer")?,
+            attacks: m.get_many::<String>("attacks").into_iter().flatten().cloned().collect(),
+            connections: m.get_many("connections").context("--connections is missing")?.copied().collect(),
+            seconds: required(m, "seconds")?,
+            rate: required(m, "rate")?,
+            save: m.get_one("save").cloned(),
+        })),
         Some(("control", m)) => Ok(Task::Control(ControlOptions {
             proxies: m.get_many::<u32>("proxies").context("--proxies is missing")?.copied().collect(),
             real: required(m, "real")?,
@@ -156,18 +78,28 @@ pub(crate) fn parse() -> Result<Task> {
             rounds: required(m, "rounds")?,
             save: m.get_one("save").cloned(),
         })),
-        Some(("relay", m)) => {
-            Ok(Task::Relay { listen: required(m, "listen")?, upstream: required(m, "upstream")? })
-        }
-        Some(("hyper-relay", m)) => Ok(Task::HyperRelay {
+        Some((name, m)) => process(name, m),
+        None => anyhow::bail!("a subcommand is required; see --help"),
+    }
+}
+
+/// What the other tasks start.
+fn process(name: &str, m: &ArgMatches) -> Result<Task> {
+    match name {
+        "relay" => Ok(Task::Relay { listen: required(m, "listen")?, upstream: required(m, "upstream")? }),
+        "hyper-relay" => Ok(Task::HyperRelay {
             listen: required(m, "listen")?,
             baseline: required(m, "baseline")?,
             fork: required(m, "fork")?,
         }),
-        Some(("echo", m)) => {
-            Ok(Task::Echo { baseline: required(m, "baseline")?, fork: required(m, "fork")? })
-        }
-        _ => anyhow::bail!("a subcommand is required; see --help"),
+        "echo" => Ok(Task::Echo { baseline: required(m, "baseline")?, fork: required(m, "fork")? }),
+        "attacker" => Ok(Task::Attacker {
+            attack: required(m, "attack")?,
+            target: required(m, "target")?,
+            connections: required(m, "connections")?,
+            seconds: required(m, "seconds")?,
+        }),
+        _ => anyhow::bail!("{name} is not a subcommand; see --help"),
     }
 }
 
@@ -192,11 +124,18 @@ fn command() -> Command {
         .subcommand(http2())
         .subcommand(memory())
         .subcommand(tls())
+        .subcommand(attacks())
         .subcommand(control())
         .subcommand(control_load())
         .subcommand(hidden("relay", &["listen", "upstream"]))
         .subcommand(hidden("hyper-relay", &["listen", "baseline", "fork"]))
         .subcommand(hidden("echo", &["baseline", "fork"]))
+        .subcommand(
+            hidden("attacker", &["target"])
+                .arg(Arg::new("attack").long("attack").required(true))
+                .arg(count("connections", "1", "connections to attack from"))
+                .arg(count("seconds", "30", "for how long")),
+        )
 }
 
 /// A process that the other tasks start; all it is told is addresses.
@@ -273,6 +212,36 @@ fn tls() -> Command {
         .arg(count("rounds", "5", "interleaved rounds; each measures every peer once"))
         .arg(count("seconds", "3", "length of each of the five measurements of a peer in a round"))
         .arg(count("connections", "16", "connections being opened at once"))
+        .arg(save_arg())
+}
+
+fn attacks() -> Command {
+    let list: String = ATTACKS
+        .iter()
+        .map(|attack| format!("  {} {:<22}{}\n", attack.id, attack.name, attack.about))
+        .collect();
+    Command::new("attacks")
+        .about("Attacks on HTTP/2 beside a victim: what becomes of its requests, of the proxy's memory, and afterwards")
+        .after_help(format!("The attacks:\n{list}"))
+        .arg(
+            Arg::new("peer")
+                .long("peer")
+                .default_value("spurline")
+                .value_parser(Peer::parse)
+                .help("what to attack: spurline, spurline-1, haproxy, nginx, envoy, hyper"),
+        )
+        .arg(
+            Arg::new("attacks")
+                .long("attacks")
+                .value_delimiter(',')
+                .help("ids or names of attacks; all without it"),
+        )
+        .arg(
+            count("connections", "1,50", "connections to attack from; several numbers are measured in turn")
+                .value_delimiter(','),
+        )
+        .arg(count("seconds", "30", "length of each attack; nine seconds more are for before and after"))
+        .arg(count("rate", "200", "the victim's requests per second"))
         .arg(save_arg())
 }
 

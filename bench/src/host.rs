@@ -125,7 +125,7 @@ pub(crate) fn check_control() -> Result<()> {
 
 fn check_machine(programs: impl IntoIterator<Item = &'static str>) -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    for program in ["setpriv", "taskset"].into_iter().chain(programs) {
+    for program in ["setpriv", "taskset", "chrt"].into_iter().chain(programs) {
         if !std::env::split_paths(&path).any(|dir| dir.join(program).is_file()) {
             bail!("{program} is not on PATH (run bench/setup.sh; haproxy and nginx are in /usr/sbin)");
         }

@@ -5,6 +5,7 @@
 //! another. Nothing here judges correctness beyond "every answer came from the right backend"; the suites
 //! in `tests/` do that.
 
+mod attacks;
 mod cli;
 mod control;
 mod host;
@@ -29,6 +30,10 @@ fn main() -> Result<()> {
         cli::Task::Http2(options) => http2::run(&options),
         cli::Task::Memory(options) => memory::run(&options),
         cli::Task::Tls(options) => tls::run(&options),
+        cli::Task::Attacks(options) => attacks::run(&options),
+        cli::Task::Attacker { attack, target, connections, seconds } => {
+            attacks::attacker::run(&attack, target, connections, seconds)
+        }
         cli::Task::Control(options) => control::fan_out(&options),
         cli::Task::ControlLoad(options) => control::load(&options),
         cli::Task::Relay { listen, upstream } => relay::run(listen, upstream),

@@ -61,6 +61,15 @@ impl Running {
         Ok(())
     }
 
+    /// Whether the process has come to a good end; an error if it came to a bad one.
+    pub(crate) fn has_succeeded(&mut self) -> Result<bool> {
+        match self.child.try_wait()? {
+            Some(status) if status.success() => Ok(true),
+            Some(status) => bail!("{} ended ({status}):\n{}", self.name, self.log_tail()),
+            None => Ok(false),
+        }
+    }
+
     /// The last lines of the process's output.
     pub(crate) fn log_tail(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();

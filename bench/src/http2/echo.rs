@@ -38,7 +38,7 @@ pub(crate) struct Counts {
     pub(crate) connections: u64,
     /// Those for [`STATUS_PATH`] included.
     pub(crate) requests: u64,
-    /// The most that were being answered at once.
+    /// The most that were being answered at once since this was last asked for.
     pub(crate) in_flight_peak: u64,
 }
 
@@ -112,7 +112,7 @@ async fn answer(
     response.headers_mut().insert(ANSWERED_BY, name);
     match request.uri().path() {
         STATUS_PATH => {
-            let counts = serde_json::to_vec(&in_flight.0.counts()).unwrap_or_default();
+            let counts = serde_json::to_vec(&in_flight.0.look()).unwrap_or_default();
             whole(respond.send_response(response, false)?, counts.into()).await
         }
         LARGE_PATH => whole(respond.send_response(response, false)?, in_flight.0.large.clone()).await,
@@ -195,11 +195,13 @@ async fn transmit(send: &mut SendStream<Bytes>, mut data: Bytes, is_last: bool) 
 // === impl State ===
 
 impl State {
-    fn counts(&self) -> Counts {
+    fn look(&self) -> Counts {
         Counts {
             connections: self.connections.load(Ordering::Relaxed),
             requests: self.requests.load(Ordering::Relaxed),
-            in_flight_peak: self.in_flight_peak.load(Ordering::Relaxed),
+            in_flight_peak: self
+                .in_flight_peak
+                .swap(self.in_flight.load(Ordering::Relaxed), Ordering::Relaxed),
         }
     }
 }

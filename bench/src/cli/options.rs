@@ -1,0 +1,131 @@
+//! What the command line can ask for.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::attacks::script::Attack;
+use crate::http2::Call;
+use crate::peer::Peer;
+use crate::work::{Protocol, Traffic};
+
+/// What this process was asked to do.
+pub(crate) enum Task {
+    Http1(Http1Options),
+    Http2(Http2Options),
+    Memory(MemoryOptions),
+    Tls(TlsOptions),
+    Attacks(AttacksOptions),
+    Control(ControlOptions),
+    ControlLoad(ControlLoadOptions),
+    /// The measured floor; started by the other tasks as a process of its own so that it can be pinned.
+    Relay {
+        listen: SocketAddr,
+        upstream: SocketAddr,
+    },
+    /// The relay on hyper; started like the floor.
+    HyperRelay {
+        listen: SocketAddr,
+        baseline: SocketAddr,
+        fork: SocketAddr,
+    },
+    /// What attacks; started like the floor.
+    Attacker {
+        attack: String,
+        target: SocketAddr,
+        connections: u32,
+        seconds: u32,
+    },
+    /// The backends that speak HTTP/2; started like the floor.
+    Echo {
+        baseline: SocketAddr,
+        fork: SocketAddr,
+    },
+}
+
+/// CPU time per HTTP/1.1 keep-alive request.
+pub(crate) struct Http1Options {
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) rounds: u32,
+    pub(crate) seconds: u32,
+    pub(crate) connections: u32,
+    pub(crate) body_bytes: usize,
+    pub(crate) traffic: Traffic,
+    pub(crate) save: Option<PathBuf>,
+}
+
+/// CPU time per HTTP/2 request.
+pub(crate) struct Http2Options {
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) rounds: u32,
+    pub(crate) seconds: u32,
+    pub(crate) connections: u32,
+    /// Requests at once on each connection.
+    pub(crate) streams: u32,
+    pub(crate) body_bytes: usize,
+    pub(crate) call: Call,
+    pub(crate) traffic: Traffic,
+    pub(crate) save: Option<PathBuf>,
+}
+
+/// Anonymous memory of an idle process and of an idle connection.
+pub(crate) struct MemoryOptions {
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) protocol: Protocol,
+    pub(crate) connections: u32,
+    pub(crate) save: Option<PathBuf>,
+}
+
+/// CPU time of handshakes and of bytes in TLS.
+pub(crate) struct TlsOptions {
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) rounds: u32,
+    pub(crate) seconds: u32,
+    /// Handshakes at once.
+    pub(crate) connections: u32,
+    pub(crate) save: Option<PathBuf>,
+}
+
+/// Attacks on HTTP/2 beside a victim.
+pub(crate) struct AttacksOptions {
+    pub(crate) peer: Peer,
+    /// Ids or names; empty for all.
+    pub(crate) attacks: Vec<String>,
+    /// Numbers of connections to attack from, one run each.
+    pub(crate) connections: Vec<u32>,
+    pub(crate) seconds: u32,
+    /// The victim's requests per second.
+    pub(crate) rate: u32,
+    pub(crate) save: Option<PathBuf>,
+}
+
+impl AttacksOptions {
+    /// Whether `attack` was asked for.
+    pub(crate) fn wants(&self, attack: &Attack) -> bool {
+        self.attacks.is_empty() || self.attacks.iter().any(|name| name == attack.id || name == attack.name)
+    }
+}
+
+/// Time from a change over REST to all proxies.
+pub(crate) struct ControlOptions {
+    /// Numbers of simulated proxies, one measurement each.
+    pub(crate) proxies: Vec<u32>,
+    /// Real proxies beside them.
+    pub(crate) real: u32,
+    pub(crate) rounds: u32,
+    pub(crate) save: Option<PathBuf>,
+}
+
+/// Very many sandboxes, and a proxy that needs one override of each.
+pub(crate) struct ControlLoadOptions {
+    pub(crate) sandboxes: u32,
+    /// Forks in each sandbox.
+    pub(crate) workloads: u32,
+    /// Changes whose time to the swap is measured one by one.
+    pub(crate) changes: u32,
+    /// Requests per second.
+    pub(crate) rate: u32,
+    /// Length of a phase in a round.
+    pub(crate) seconds: u32,
+    pub(crate) rounds: u32,
+    pub(crate) save: Option<PathBuf>,
+}
