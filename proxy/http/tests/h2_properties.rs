@@ -11,6 +11,8 @@
 
 #[path = "../../../tests/fuzz/src/h2.rs"]
 mod bodies;
+#[path = "../../../tests/fuzz/src/h2_calls.rs"]
+mod calls;
 #[path = "h2/wire.rs"]
 mod wire;
 
@@ -92,5 +94,13 @@ proptest! {
     fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         bodies::h2_connection(&bytes);
         bodies::h2_frames(&bytes);
+    }
+
+    #[test]
+    fn whatever_peer_and_caller_do_what_is_written_is_within_the_rules(
+        start in prop::array::uniform2(any::<u8>()),
+        steps in prop::collection::vec(any::<u8>(), 0..600),
+    ) {
+        calls::h2_calls(&[start.to_vec(), steps].concat());
     }
 }

@@ -4,6 +4,7 @@ pub mod core;
 pub mod grpc;
 pub mod grpc_web;
 pub mod h2;
+pub mod h2_calls;
 pub mod hpack;
 pub mod http;
 pub mod net;
