@@ -285,11 +285,11 @@ fn a_page_speaks_grpc_web_through_a_gateway() {
     };
     for version in [1, 2] {
         let (status, kind, body) = ask(version, "application/grpc-web+proto", &message);
-        assert_eq!((status, kind.as_str()), (200, "application/grpc-web+proto"));
+        assert!(status == 200 && is_kind(&kind, "application/grpc-web"), "{status} {kind}");
         assert_web_answer(&body, "grpc-status: 0\r\n");
         let text = base64(&message);
         let (status, kind, body) = ask(version, "application/grpc-web-text+proto", text.as_bytes());
-        assert_eq!((status, kind.as_str()), (200, "application/grpc-web-text+proto"));
+        assert!(status == 200 && is_kind(&kind, "application/grpc-web-text"), "{status} {kind}");
         assert_web_answer(&unbase64(&body), "grpc-status: 0\r\n");
         let wrong = EchoStatus { code: 2, message: "no".to_owned() };
         let failing = message_of(&SimpleRequest { response_status: Some(wrong), ..SimpleRequest::default() });
@@ -303,6 +303,11 @@ fn a_page_speaks_grpc_web_through_a_gateway() {
     let path = "/grpc.testing.TestService/UnaryCall";
     let stream = client.post(path, &[("content-type", "application/grpc-web+proto")], &message);
     assert_ne!(client.answer(stream).field("content-type"), Some("application/grpc-web+proto"));
+}
+
+/// Whether a content type is this one, whatever the format of its messages.
+fn is_kind(kind: &str, wanted: &str) -> bool {
+    kind.strip_prefix(wanted).is_some_and(|rest| matches!(rest, "" | "+proto"))
 }
 
 /// One message and then the trailers as a message with the highest bit.

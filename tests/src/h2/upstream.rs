@@ -244,6 +244,8 @@ struct Stream {
     plays: VecDeque<Play>,
     /// What of a tunnel was sent back.
     returned: usize,
+    /// Whether our side has ended.
+    answered: bool,
 }
 
 struct Session<'a> {
@@ -315,7 +317,7 @@ impl Session<'_> {
 
     /// Forgets a stream that has ended on both sides.
     fn finish(&mut self, stream: u32) {
-        let Some(one) = self.streams.get(&stream).filter(|one| one.plays.is_empty()) else { return };
+        let Some(one) = self.streams.get(&stream).filter(|one| one.answered) else { return };
         let mut asked = self.shared.asked.lock().expect("asked");
         if asked[one.at].end.is_some() {
             if self.shared.forgets.load(Ordering::Acquire) {
@@ -380,7 +382,7 @@ impl Session<'_> {
         let plays = (self.shared.script)(&one).into();
         let mut asked = self.shared.asked.lock().expect("asked");
         asked.push(one);
-        self.streams.insert(stream, Stream { at: asked.len() - 1, plays, returned: 0 });
+        self.streams.insert(stream, Stream { at: asked.len() - 1, plays, returned: 0, answered: false });
     }
 
     /// Plays one step: `None` when it has to wait or there is none, `Some(false)` when the connection is to end.
@@ -403,16 +405,19 @@ impl Session<'_> {
                 return Some(true);
             }
             Play::Head(fields, end) => {
+                one.answered |= *end;
                 let _ = self.connection.send_head(stream, fields, *end);
                 return Some(true);
             }
             Play::Trailers(fields) => {
+                one.answered = true;
                 let _ = self.connection.send_head(stream, fields, true);
                 return Some(true);
             }
             Play::Data(bytes, end) => {
                 let sent = self.connection.send_data(stream, bytes, *end).unwrap_or(bytes.len());
                 if sent == bytes.len() {
+                    one.answered |= *end;
                     return Some(true);
                 }
                 one.plays.push_front(Play::Data(bytes[sent..].to_vec(), *end));
@@ -425,12 +430,14 @@ impl Session<'_> {
                     let sent = self.connection.send_data(stream, rest, end).unwrap_or(rest.len());
                     one.returned += sent;
                     if end && sent == rest.len() {
+                        one.answered = true;
                         return Some(true);
                     }
                 }
                 one.plays.push_front(step);
             }
             Play::Reset(code) => {
+                one.answered = true;
                 let _ = self.connection.send(&frame::reset(stream, *code));
                 return Some(true);
             }

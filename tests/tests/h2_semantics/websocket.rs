@@ -74,25 +74,6 @@ fn a_client_of_http2_reaches_a_server_of_http2() {
 }
 
 #[test]
-fn a_client_of_http1_reaches_a_server_of_http2() {
-    let upstream = upstream();
-    let proxy = listening(upstream.address(), ",upstream_protocol=http2").start();
-    let mut client = proxy.client();
-    let switched = client.exchange(
-        "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    );
-    assert_eq!(switched.status, 101, "{switched:?}");
-    assert_eq!(switched.field("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
-    client.send("some bytes");
-    assert_eq!(client.read_exact(10).as_deref(), Ok(&b"some bytes"[..]));
-    let asked = upstream.request("/chat");
-    assert_eq!((asked.field(":method"), asked.field(":protocol")), (Some("CONNECT"), Some("websocket")));
-    assert_eq!((asked.field("sec-websocket-key"), asked.field("upgrade")), (None, None));
-    assert_eq!(upstream.violations(), [""; 0]);
-}
-
-#[test]
 fn an_upstream_that_does_not_switch_is_an_answer_and_no_tunnel() {
     let recorder = Recorder::scripted("one", |_| {
         vec![Step::Body, Step::Send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno".to_vec())]
