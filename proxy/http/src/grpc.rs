@@ -10,7 +10,7 @@ mod timeout;
 mod web;
 
 pub use status::{Status, append_status};
-pub use text::{NotBase64, TextDecoder, encode_text};
+pub use text::{TextDecoder, encode_text};
 pub use timeout::{set_timeout, timeout};
 pub use web::{Web, to_grpc, to_web, trailers_frame};
 

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use spurline_http::{
-    Head, Name,
-    grpc::{self, Coding, Kind, NotBase64, Status, TextDecoder},
+    Error, Head, Name,
+    grpc::{self, Coding, Kind, Status, TextDecoder},
 };
 
 const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -66,7 +66,7 @@ fn timeout(value: &[u8]) -> Option<Duration> {
 }
 
 /// Reads base64 that arrives in pieces of that size.
-fn read(text: &[u8], piece: usize) -> Result<Vec<u8>, NotBase64> {
+fn read(text: &[u8], piece: usize) -> Result<Vec<u8>, Error> {
     let (mut decoder, mut out) = (TextDecoder::default(), Vec::new());
     for (count, piece) in text.chunks(piece).enumerate() {
         let before = out.len();
@@ -77,7 +77,7 @@ fn read(text: &[u8], piece: usize) -> Result<Vec<u8>, NotBase64> {
 }
 
 fn text_is_read(text: &[u8], piece: usize) {
-    let expected = plain_decoded(text).ok_or(NotBase64);
+    let expected = plain_decoded(text).ok_or(Error::Base64);
     assert_eq!(read(text, piece), expected, "{}", text.escape_ascii());
     assert_eq!(read(text, usize::MAX), expected, "{}", text.escape_ascii());
 }

@@ -1,10 +1,7 @@
 //! The base64 of gRPC-web text (RFC 4648 section 4), as a stream: pieces with padding of their own may follow one another
 //! (PROTOCOL-WEB.md, "Text-encoded (response) streams"), which is why no decoder of whole strings will do.
 
-/// A body that said that it is base64 is not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("body is not base64")]
-pub struct NotBase64;
+use crate::Error;
 
 /// Decodes a stream of pieces that arrives in chunks of any size. Strict: no white space, nothing left over, no bits that
 /// mean nothing.
@@ -39,8 +36,8 @@ impl TextDecoder {
     /// Appends what `input` decodes to, at most three bytes for four and what was left over before.
     ///
     /// # Errors
-    /// [`NotBase64`]; the stream cannot be decoded any further, and what was appended by this call is of no use.
-    pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), NotBase64> {
+    /// [`Error::Base64`]; the stream cannot be decoded any further, and what was appended by this call is of no use.
+    pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         out.reserve(input.len() / 4 * 3 + 3);
         let mut rest = input;
         loop {
@@ -56,25 +53,25 @@ impl TextDecoder {
     /// To be called when the stream ends.
     ///
     /// # Errors
-    /// [`NotBase64`] when it ends within a group.
-    pub fn finish(&self) -> Result<(), NotBase64> {
-        if self.letters == 0 { Ok(()) } else { Err(NotBase64) }
+    /// [`Error::Base64`] when it ends within a group.
+    pub fn finish(&self) -> Result<(), Error> {
+        if self.letters == 0 { Ok(()) } else { Err(Error::Base64) }
     }
 
     /// Takes one letter or sign of padding.
-    fn take(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<(), NotBase64> {
+    fn take(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<(), Error> {
         if byte == PADDING {
             self.padding += 1;
         } else {
             let value = value_of(byte);
             if value == NONE || self.padding > 0 {
-                return Err(NotBase64);
+                return Err(Error::Base64);
             }
             self.bits = self.bits << 6 | u32::from(value);
             self.letters += 1;
         }
         if self.letters + self.padding < 4 {
-            return if self.letters < 2 && self.padding > 0 { Err(NotBase64) } else { Ok(()) };
+            return if self.letters < 2 && self.padding > 0 { Err(Error::Base64) } else { Ok(()) };
         }
         let Self { bits, padding, .. } = std::mem::take(self);
         let [_, first, second, third] = (bits << (6 * u32::from(padding))).to_be_bytes();
@@ -82,7 +79,7 @@ impl TextDecoder {
             0 => out.extend_from_slice(&[first, second, third]),
             1 if third == 0 => out.extend_from_slice(&[first, second]),
             2 if (second, third) == (0, 0) => out.push(first),
-            _ => return Err(NotBase64),
+            _ => return Err(Error::Base64),
         }
         Ok(())
     }
@@ -136,7 +133,7 @@ pub fn encode_text(data: &[u8], out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn decode(pieces: &[&str]) -> Result<Vec<u8>, NotBase64> {
+    fn decode(pieces: &[&str]) -> Result<Vec<u8>, Error> {
         let (mut decoder, mut out) = (TextDecoder::default(), Vec::new());
         for piece in pieces {
             decoder.decode(piece.as_bytes(), &mut out)?;
@@ -197,7 +194,7 @@ mod tests {
             "Zm9v=",
             "\u{e9}m8=",
         ] {
-            assert_eq!(decode(&[text]), Err(NotBase64), "{text}");
+            assert_eq!(decode(&[text]), Err(Error::Base64), "{text}");
         }
     }
 }
