@@ -14,7 +14,7 @@ use spurline_net::Transport;
 use tokio::io::{AsyncReadExt, AsyncWrite as _, AsyncWriteExt};
 
 /// Spare allocations that a thread keeps.
-const SPARES_MAX: usize = 64;
+const SPARES_MAX: usize = 128;
 /// Room of an allocation beyond what is read into it at a time, so that a full read still fits with a chunk's framing.
 const SLACK_BYTES: usize = 64;
 
@@ -31,6 +31,12 @@ struct Pool {
 /// Sets how many bytes this thread's buffers hold. To be called before the first is used.
 pub(crate) fn set_buffer_bytes(bytes: usize) {
     POOL.with_borrow_mut(|pool| *pool = Pool { spares: Vec::new(), bytes });
+}
+
+/// An allocation of the pool, to be given back with [`recycle`].
+pub(crate) fn spare() -> Vec<u8> {
+    let mut buffer = Buffer::default();
+    std::mem::take(buffer.writer())
 }
 
 /// Takes an allocation back that was a buffer's.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use spurline_config::{Protocol, Role};
-use spurline_http::Version;
+use spurline_http::{Head, Version};
 use spurline_net::{Accepted, Detection, Transport, detect, tls::Alpn};
 use spurline_route::Endpoint;
 use spurline_telemetry::metrics::{Counter, Detected, Limit, ListenerKind, Refusal};
@@ -307,6 +307,37 @@ impl Connection {
                     }
                 }
                 self.link.input.clear();
+                match self.poll_fill(cx) {
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(_)) => break,
+                    Poll::Pending => match self.deadline.poll_signal(cx) {
+                        Some(Signal::Expired) => break,
+                        Some(Signal::Changed | Signal::Evicted) => {}
+                        None => return Poll::Pending,
+                    },
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+        if self.link.received >= limit {
+            worker.shard().inc(Counter::LimitsReached(Limit::DrainBodyBytes));
+        }
+    }
+
+    /// Reads on for a while after a stream has been answered whole, for there are clients that take a reset for a failure
+    /// whatever it says (RFC 9113 section 8.1 lets them see `NO_ERROR`). Then the stream may be reset.
+    pub(crate) async fn drain_stream(&mut self, worker: &Worker) {
+        let params = worker.params();
+        self.deadline.set(worker.recent(), Some(params.timeouts.client_fin));
+        let limit = self.link.received + params.drain_body_bytes_max;
+        poll_fn(|cx| {
+            while self.link.received < limit {
+                self.link.input.clear();
+                let Some(stream) = self.link.stream_mut() else { break };
+                if stream.take_end(&mut Head::default()).is_some() {
+                    break;
+                }
                 match self.poll_fill(cx) {
                     Poll::Ready(Ok(_)) => {}
                     Poll::Ready(Err(_)) => break,

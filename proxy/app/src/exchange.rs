@@ -401,7 +401,8 @@ impl<'a> Exchange<'a> {
         self.note_fault(fault, stale);
         if summary.committed {
             // What there is of the response is delivered, unless its end could be taken for a clean one.
-            let cut = summary.delimited && fault != Fault::ClientGone;
+            let is_stream = self.connection.link.stream_mut().is_some();
+            let cut = summary.delimited && fault != Fault::ClientGone && !is_stream;
             self.pass_on_reset(lease);
             return Attempt::Ended(if cut { Outcome::Linger } else { Outcome::Abort });
         }

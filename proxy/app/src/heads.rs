@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use spurline_http::Head;
 
 /// Heads that are kept.
-const HEADS_MAX: usize = 64;
+const HEADS_MAX: usize = 256;
 /// A head that grew past this is not kept.
 const HEAD_BYTES_KEPT: usize = 8 * 1024;
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Tasks that are kept while there is nothing to do.
-const IDLE_MAX: usize = 64;
+const IDLE_MAX: usize = 256;
 
 /// The tasks of one worker, for jobs of one kind.
 pub(crate) struct Runners<J> {

@@ -17,7 +17,10 @@ use spurline_http::{
 };
 use spurline_telemetry::metrics::{By, Counter, Gauge, Shard, Side};
 
-use crate::{buffer::Buffer, heads::Heads};
+use crate::{
+    buffer::{self, Buffer},
+    heads::Heads,
+};
 
 /// One HTTP/2 connection, apart from its socket.
 #[derive(Debug)]
@@ -303,6 +306,7 @@ impl Session {
     fn open(&self, state: &mut State, opened: Opened) -> Opened {
         self.shard.inc(Counter::Http2Streams(self.side));
         let is_whole = opened.end == End::Stream;
+        state.lend_output();
         self.shard.gauge_add(Gauge::Http2StreamsActive(self.side), 1);
         state.insert(opened.id, Inbox { is_whole, ..Inbox::default() });
         opened
@@ -362,6 +366,14 @@ impl State {
 
     pub(super) fn inbox(&mut self, id: StreamId) -> Option<&mut Inbox> {
         self.inboxes.get_mut(&id)
+    }
+
+    /// Gives the connection memory for what it is going to send, of which it has none while it is idle.
+    pub(super) fn lend_output(&mut self) {
+        if self.inboxes.is_empty() && !self.connection.has_output() {
+            let mut spare = buffer::spare();
+            self.connection.swap_output(&mut spare);
+        }
     }
 
     pub(super) fn insert(&mut self, id: StreamId, inbox: Inbox) {

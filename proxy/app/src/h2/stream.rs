@@ -63,6 +63,7 @@ impl Stream {
             if state.is_lost() {
                 return Err(OpenError::GoingAway);
             }
+            state.lend_output();
             let id = state.connection.open(head, scheme, end)?;
             state.insert(id, Inbox::default());
             Ok(id)
