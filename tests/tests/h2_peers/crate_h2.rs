@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::io::DuplexStream;
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 
-use crate::message::{Fields, Message};
+use crate::message::{Fate, Fields, Message};
 
 /// Asks for all of these at the same time, as far as the server lets it.
 pub(crate) async fn client(
@@ -41,20 +41,19 @@ async fn ask(client: h2::client::SendRequest<Bytes>, number: u64, mut rng: Rng) 
     let ends = message.body.is_empty() && message.trailers.is_empty();
     let mut client = client.ready().await.expect("there will be room");
     let (response, stream) = client.send_request(request, ends).expect("it can be sent");
-    let send = async {
-        if !ends {
-            send(stream, &message, &mut rng).await;
-        }
-    };
+    let fate = Fate::of(number);
+    let send = async { if ends { Ok(()) } else { send(stream, &message, fate.of_client(), &mut rng).await } };
     let receive = async {
-        let (parts, body) = response.await.expect("there is a response").into_parts();
-        let mut came = receive(body).await;
+        let (parts, body) = response.await?.into_parts();
+        let mut came = receive(body).await?;
         came.status = parts.status.as_u16();
         came.fields = fields(&parts.headers);
-        came
+        Ok(came)
     };
-    let ((), came) = tokio::join!(send, receive);
-    came.assert_is(Message::response(number), &format!("response {number}"));
+    match tokio::join!(send, receive) {
+        (Ok(()), Ok(came)) => came.assert_is(Message::response(number), &format!("response {number}")),
+        (sent, received) => assert_reset(fate, sent.err().or(received.err())),
+    }
 }
 
 /// Serves whatever it is asked, until the client leaves.
@@ -87,10 +86,15 @@ async fn answer(
     let number = Message::number(path);
     assert_eq!(parts.method, Method::POST);
     assert_eq!(parts.uri.authority().unwrap().as_str(), "a.test:80");
+    let fate = Fate::of(number);
     let receive = async {
-        let mut came = receive(body).await;
-        came.fields = fields(&parts.headers);
-        came.assert_is(Message::request(number), &format!("request {number}"));
+        match receive(body).await {
+            Ok(mut came) => {
+                came.fields = fields(&parts.headers);
+                came.assert_is(Message::request(number), &format!("request {number}"));
+            }
+            Err(error) => assert_reset(fate, Some(error)),
+        }
     };
     let is_early = rng.bool();
     let message = Message::response(number);
@@ -99,9 +103,12 @@ async fn answer(
     *response.headers_mut() = header_map(&message.fields, &mut rng);
     let ends = message.body.is_empty() && message.trailers.is_empty();
     let send_response = async || {
-        let stream = respond.send_response(response, ends).expect("it can be sent");
-        if !ends {
-            send(stream, &message, &mut rng).await;
+        let sent = match respond.send_response(response, ends) {
+            Ok(stream) if !ends => send(stream, &message, fate.of_server(), &mut rng).await,
+            sent => sent.map(drop),
+        };
+        if let Err(error) = sent {
+            assert_reset(fate, Some(error));
         }
     };
     if is_early {
@@ -112,33 +119,53 @@ async fn answer(
     }
 }
 
-/// Sends a body in pieces, with the trailers behind.
-async fn send(mut stream: h2::SendStream<Bytes>, message: &Message, rng: &mut Rng) {
+/// What does not arrive is what somebody gave up.
+#[track_caller]
+fn assert_reset(fate: Fate, error: Option<h2::Error>) {
+    assert!(fate != Fate::Whole, "{error:?}");
+    let error = error.expect("there is a reason");
+    assert!(!error.is_go_away() && !error.is_io(), "{fate:?}: {error:?}");
+}
+
+/// Sends a body in pieces, with the trailers behind, or resets the stream after so many bytes.
+async fn send(
+    mut stream: h2::SendStream<Bytes>,
+    message: &Message,
+    patience: Option<usize>,
+    rng: &mut Rng,
+) -> Result<(), h2::Error> {
     let mut rest = Bytes::copy_from_slice(&message.body);
     let has_trailers = !message.trailers.is_empty();
     while !rest.is_empty() {
         stream.reserve_capacity(rest.len().min(rng.usize(1..50_000)));
         let room = std::future::poll_fn(|context| stream.poll_capacity(context)).await;
-        let room = room.expect("the stream is open").expect("there is room");
+        // There is none once the stream is reset.
+        let Some(room) = room.transpose()? else { break };
         let piece = rest.split_to(room.min(rest.len()));
-        stream.send_data(piece, rest.is_empty() && !has_trailers).expect("the stream is open");
+        stream.send_data(piece, rest.is_empty() && !has_trailers)?;
+        if patience.is_some_and(|bytes| bytes < message.body.len() - rest.len()) {
+            stream.send_reset(h2::Reason::CANCEL);
+            return Err(h2::Reason::CANCEL.into());
+        }
     }
     if has_trailers {
-        stream.send_trailers(header_map(&message.trailers, rng)).expect("the stream is open");
+        stream.send_trailers(header_map(&message.trailers, rng))?;
     }
+    Ok(())
 }
 
 /// Body and trailers.
-async fn receive(mut body: h2::RecvStream) -> Message {
+async fn receive(mut body: h2::RecvStream) -> Result<Message, h2::Error> {
     let mut came = Message::default();
     while let Some(data) = body.data().await {
-        let data = data.expect("the body is whole");
+        let data = data?;
         came.body.extend(&data);
-        body.flow_control().release_capacity(data.len()).expect("it was taken");
+        // On a stream that is reset there is nothing to give back.
+        let _ = body.flow_control().release_capacity(data.len());
     }
-    let trailers = body.trailers().await.expect("the body is whole");
+    let trailers = body.trailers().await?;
     came.trailers = trailers.map(|trailers| fields(&trailers)).unwrap_or_default();
-    came
+    Ok(came)
 }
 
 fn header_map(fields: &Fields, rng: &mut Rng) -> HeaderMap {

@@ -14,6 +14,37 @@ pub(crate) struct Message {
     pub(crate) status: u16,
 }
 
+/// Who gives up a request, once so many bytes of its own message are sent. It may be over by then.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Fate {
+    Whole,
+    ClientResets(usize),
+    ServerResets(usize),
+}
+
+// === impl Fate ===
+
+impl Fate {
+    pub(crate) fn of(number: u64) -> Self {
+        let mut rng = Rng::with_seed(!number);
+        let bytes = rng.usize(..30_000);
+        match rng.u8(..10) {
+            0 => Self::ClientResets(bytes),
+            1 => Self::ServerResets(bytes),
+            _ => Self::Whole,
+        }
+    }
+
+    /// After how many bytes a client gives up.
+    pub(crate) fn of_client(self) -> Option<usize> {
+        if let Self::ClientResets(bytes) = self { Some(bytes) } else { None }
+    }
+
+    pub(crate) fn of_server(self) -> Option<usize> {
+        if let Self::ServerResets(bytes) = self { Some(bytes) } else { None }
+    }
+}
+
 // === impl Message ===
 
 impl Message {

@@ -6,11 +6,11 @@ use std::time::Instant;
 use fastrand::Rng;
 use spurline_http::{
     Head, Limits, Name, Start, h1,
-    h2::{Connection, End, ErrorCode, Event, GoAway, Role, Scheme, Settings, StreamId},
+    h2::{Connection, End, ErrorCode, Event, GoAway, ResetBy, Role, Scheme, Settings, StreamId},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 
-use crate::message::{Fields, Message};
+use crate::message::{Fate, Fields, Message};
 
 /// One request with its response.
 struct Exchange {
@@ -20,6 +20,8 @@ struct Exchange {
     /// What is left to be sent; `None` before the head.
     sending: Option<Message>,
     is_answered: bool,
+    is_reset: bool,
+    sent: usize,
     /// Bytes that were received and not yet passed on.
     held: usize,
 }
@@ -118,7 +120,7 @@ impl Ours {
     }
 
     fn is_answered(&self) -> bool {
-        self.waiting.is_empty() && self.exchanges.values().all(|one| one.has_ended && one.sending.is_none())
+        self.waiting.is_empty() && self.exchanges.values().all(Exchange::is_over)
     }
 
     fn receive(&mut self) {
@@ -175,6 +177,12 @@ impl Ours {
                 self.ended(id, End::Stream);
             }
             Event::Settings => self.is_told = true,
+            Event::Reset { id, by: ResetBy::Peer, .. } => {
+                // Its number is not known where it was reset before we read it.
+                let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+                assert_ne!(Fate::of(exchange.number), Fate::Whole, "{} is reset", exchange.number);
+                exchange.reset();
+            }
             Event::Nothing | Event::Acknowledged | Event::GoAway { .. } => {}
             event => panic!("{event:?} was not to be expected"),
         }
@@ -242,6 +250,13 @@ impl Ours {
         let end = if message.trailers.is_empty() { End::Stream } else { End::More };
         let taken = self.connection.send_data(id, &message.body, end).expect("the stream is open");
         message.body.drain(..taken);
+        exchange.sent += taken;
+        let fate = Fate::of(exchange.number);
+        let patience = if self.role == Role::Client { fate.of_client() } else { fate.of_server() };
+        if patience.is_some_and(|bytes| bytes < exchange.sent) {
+            self.connection.reset(id, ErrorCode::CANCEL);
+            return exchange.reset();
+        }
         if !message.body.is_empty() {
             return;
         }
@@ -264,22 +279,26 @@ impl Ours {
         }
     }
 
-    /// Every message is what it was meant to be, and nothing is left.
-    pub(crate) fn check_all(mut self, count: u64) {
+    /// Every message that nobody gave up is what it was meant to be, and nothing is left. Returns how many these are.
+    pub(crate) fn check_all(mut self, numbers: impl Iterator<Item = u64>) -> usize {
         for (id, exchange) in &mut self.exchanges {
             self.connection.consumed(*id, std::mem::take(&mut exchange.held));
         }
-        assert_eq!(self.exchanges.len() as u64, count);
-        for exchange in self.exchanges.values() {
-            let number = exchange.number;
+        assert!(self.connection.is_idle(), "{:?}", self.connection.statuses().collect::<Vec<_>>());
+        let whole: BTreeMap<u64, &Exchange> =
+            self.exchanges.values().filter(|one| !one.is_reset).map(|one| (one.number, one)).collect();
+        for number in numbers.filter(|number| Fate::of(*number) == Fate::Whole) {
+            assert!(whole.contains_key(&number), "{number} is missing");
+        }
+        for (number, exchange) in &whole {
             let expected = match self.role {
-                Role::Client => Message::response(number),
-                Role::Server => Message::request(number),
+                Role::Client => Message::response(*number),
+                Role::Server => Message::request(*number),
             };
-            assert!(exchange.has_ended && exchange.sending.is_none(), "{number} is cut");
+            assert!(exchange.is_over(), "{number} is cut");
             exchange.received.assert_is(expected, &format!("{number}"));
         }
-        assert!(self.connection.is_idle(), "{:?}", self.connection.statuses().collect::<Vec<_>>());
+        whole.len()
     }
 }
 
@@ -293,8 +312,19 @@ impl Exchange {
             has_ended: false,
             sending: None,
             is_answered: false,
+            is_reset: false,
+            sent: 0,
             held: 0,
         }
+    }
+
+    /// Nothing more is said about it.
+    fn reset(&mut self) {
+        (self.is_reset, self.sending, self.held) = (true, None, 0);
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_reset || (self.has_ended && self.sending.is_none())
     }
 }
 
