@@ -52,7 +52,7 @@ async fn ask(client: h2::client::SendRequest<Bytes>, number: u64, mut rng: Rng) 
     };
     match tokio::join!(send, receive) {
         (Ok(()), Ok(came)) => came.assert_is(Message::response(number), &format!("response {number}")),
-        (sent, received) => assert_reset(fate, sent.err().or(received.err())),
+        (sent, received) => assert_reset(fate, sent.err().or_else(|| received.err())),
     }
 }
 
