@@ -1,11 +1,9 @@
 //! One request and its response: decide, find a connection, relay, and try again where that is safe.
 
-use std::{
-    rc::Rc,
-    time::{Duration, Instant},
-};
+mod acquire;
 
-use spurline_config::UpstreamProtocol;
+use std::{rc::Rc, time::Instant};
+
 use spurline_http::{
     Framing, Head, Name, Version, connection_options,
     grpc::{self, Web},
@@ -13,24 +11,24 @@ use spurline_http::{
     h2::ErrorCode,
     remove_hop_by_hop,
 };
-use spurline_net::{ConnectError, tls::Speech};
 use spurline_telemetry::{
     access::Flag,
     metrics::{Counter, Reason, RetryReason, SelectionLabel},
 };
+
+use acquire::{Earlier, Failure};
 
 use crate::{
     call::Call,
     connection::Connection,
     explain,
     h2::Loss,
-    params::Params,
     record::Record,
-    relay::{End, Fault, Patience, Relay, RequestBody, Summary},
+    relay::{End, Fault, Relay, RequestBody, Summary},
     reply::{Reply, Then},
     steer::{self, Decision},
     tunnel,
-    upstream::{Acquire, Cluster, ConnectFailure, Lease, Refused, Reuse},
+    upstream::{Cluster, Lease},
     websocket::{self, Handshake},
     worker::Worker,
 };
@@ -160,18 +158,6 @@ impl<'a> Exchange<'a> {
         self.call.and_then(|call| call.web)
     }
 
-    /// How long this request may take.
-    fn patience(&self) -> Patience {
-        let setting = self.worker.params().timeouts.request;
-        let said = self.call.and_then(|call| call.timeout);
-        let is_of_client = said.is_some_and(|said| setting.is_none_or(|setting| said <= setting));
-        Patience {
-            total: if is_of_client { said } else { setting },
-            is_of_client,
-            is_open: self.call.is_some(),
-        }
-    }
-
     /// An HTTP/1.0 request may have no authority, an HTTP/1.1 one must have it.
     fn add_host(&mut self, cluster: &Cluster) -> Result<(), Reply> {
         let host = cluster.endpoint(0).map(|endpoint| endpoint.addr.to_string()).unwrap_or_default();
@@ -219,86 +205,6 @@ impl<'a> Exchange<'a> {
     fn note_retry(&mut self, reason: RetryReason) {
         self.record.retries += 1;
         self.worker.shard().inc(Counter::Retries(reason));
-    }
-
-    /// A connection of the cluster. A connection that cannot be made is tried again elsewhere, within the budget:
-    /// nothing of the request has been sent yet.
-    async fn acquire(&mut self, cluster: &Rc<Cluster>, earlier: &mut Earlier) -> Result<Lease, Failure> {
-        loop {
-            let reuse = match (earlier.fresh, self.is_replayable()) {
-                (true, _) => Reuse::Never,
-                (false, true) => Reuse::Replayable,
-                (false, false) => Reuse::Verified,
-            };
-            let connect_timeout = self.connect_timeout()?;
-            let (now, speech) = (self.worker.recent(), self.speech(cluster));
-            let how = Acquire { now, exclude: earlier.exclude, reuse, connect_timeout, speech };
-            match cluster.acquire(how).await {
-                Ok(lease) => return Ok(lease),
-                Err(ConnectFailure::Refused(refused)) => return Err(self.refused(refused)),
-                Err(ConnectFailure::Endpoint(index, error)) => {
-                    self.record.upstream = cluster.endpoint(index).map(|endpoint| endpoint.addr);
-                    self.connect_timeout()?;
-                    // The same endpoint once more would only make the client wait longer.
-                    if cluster.len() < 2 || !self.may_retry(cluster) {
-                        return Err(Failure::Unreachable(self.unreachable(&error)));
-                    }
-                    self.note_retry(RetryReason::Connect);
-                    earlier.exclude = Some(index);
-                }
-            }
-        }
-    }
-
-    /// What is spoken with the upstream. In the clear nothing tells what it can speak. A client that began with HTTP/2
-    /// knew, and gRPC needs it; one that agreed on it with us says nothing about the upstream.
-    fn speech(&self, cluster: &Cluster) -> Speech {
-        let is_meant = self.call.is_some() || self.connection.security().is_none();
-        match (self.connection.origin.binding.upstream_protocol, self.head.version()) {
-            // HTTP/2 knows no upgrade.
-            _ if self.upgrade.is_some() => Speech::Http1,
-            _ if self.web().is_some() => Speech::Http2,
-            (UpstreamProtocol::Http2, _) => Speech::Http2,
-            (UpstreamProtocol::Auto, Version::Http2) if is_meant || cluster.is_secure() => Speech::Http,
-            (UpstreamProtocol::Auto | UpstreamProtocol::Http1, _) => Speech::Http1,
-        }
-    }
-
-    /// How long a connection may take: not longer than what is left of the whole request's time.
-    fn connect_timeout(&self) -> Result<Duration, Failure> {
-        let Params { upstream, .. } = self.worker.params();
-        let Patience { total, is_of_client, .. } = self.patience();
-        let Some(total) = total else { return Ok(upstream.connect_timeout) };
-        let reason = if is_of_client { Reason::GrpcTimeout } else { Reason::RequestTimeout };
-        match total.checked_sub(self.worker.now().saturating_duration_since(self.started)) {
-            Some(left) if !left.is_zero() => Ok(left.min(upstream.connect_timeout)),
-            _ => Err(Failure::Refused(Reply::new(504, reason))),
-        }
-    }
-
-    fn may_retry(&self, cluster: &Cluster) -> bool {
-        self.record.retries < self.worker.params().upstream.retries_max
-            && cluster.try_retry(self.worker.now())
-    }
-
-    fn refused(&self, refused: Refused) -> Failure {
-        match refused {
-            Refused::Breaker(_) => Failure::Refused(Reply::new(503, Reason::Overflow)),
-            Refused::Empty if self.record.selection == SelectionLabel::Override => {
-                Failure::Unreachable(Reply::new(503, Reason::ForkUnavailable))
-            }
-            Refused::Empty => Failure::Unreachable(Reply::new(503, Reason::NoEndpoint)),
-        }
-    }
-
-    fn unreachable(&self, error: &ConnectError) -> Reply {
-        let reason = match error {
-            _ if self.record.selection == SelectionLabel::Override => Reason::ForkUnavailable,
-            ConnectError::Timeout => Reason::ConnectTimeout,
-            ConnectError::Tls(_) => Reason::UpstreamTls,
-            _ => Reason::ConnectFailed,
-        };
-        Reply::new(503, reason)
     }
 
     /// Whether the request can be sent again from the start although it may have been received before.
@@ -483,22 +389,6 @@ impl Drop for Exchange<'_> {
         self.record.finish(self.worker, self.connection, &self.head);
         self.worker.heads().give(std::mem::take(&mut self.head));
     }
-}
-
-/// What earlier tries of a request say about the next one.
-#[derive(Clone, Copy, Debug, Default)]
-struct Earlier {
-    /// The endpoint that failed, which is tried again only if there is no other.
-    exclude: Option<usize>,
-    /// No kept connection is to be used any more.
-    fresh: bool,
-}
-
-/// Why there is no connection, with the answer that says so.
-enum Failure {
-    /// None of the endpoints can be reached: a fall-back may serve instead.
-    Unreachable(Reply),
-    Refused(Reply),
 }
 
 /// How one try ended.
