@@ -12,7 +12,7 @@ use crate::wire::hpack::Pair;
 
 pub use client::{Answer, Client};
 pub use connection::Manners;
-pub use upstream::{Asked, Play, Upstream};
+pub use upstream::{Asked, Play, Respond, Upstream};
 
 /// How a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -123,7 +123,9 @@ fn a_client_of_an_upstream_of_http2() {
     std::fs::write(&script, ask).unwrap();
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(tool("bin/h2specd"));
-    command.args(["-S", "-o", "1", "-h", &host.to_string(), "-f", &ports.start.to_string(), "-e"]).arg(&script);
+    command
+        .args(["-S", "-o", "1", "-h", &host.to_string(), "-f", &ports.start.to_string(), "-e"])
+        .arg(&script);
     assert_all_pass(command, usize::from(CLIENT_CASES), &[]);
     assert_eq!(recorder.requests().len(), 0);
 }

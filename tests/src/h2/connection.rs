@@ -183,11 +183,11 @@ impl Connection {
             self.object(format!("a header block is interrupted: {frame:?}"));
         }
         match frame.kind {
-            frame::DATA => self.take_data(frame),
+            frame::DATA => self.take_data(&frame),
             frame::HEADERS => {
                 let end = frame.has(frame::END_STREAM);
                 let skip = if frame.has(frame::WITH_PRIORITY) { 5 } else { 0 };
-                let block = self.unpadded(&frame).get(skip..).unwrap_or_default().to_vec();
+                let block = unpadded(&frame).get(skip..).unwrap_or_default().to_vec();
                 self.take_block(&frame, end, block)
             }
             frame::CONTINUATION => {
@@ -221,7 +221,7 @@ impl Connection {
         }
     }
 
-    fn take_data(&mut self, frame: Frame) -> Event {
+    fn take_data(&mut self, frame: &Frame) -> Event {
         let size = i64::try_from(frame.payload.len()).expect("a size");
         self.granted -= size;
         let of_stream = self.granted_streams.entry(frame.stream).or_default();
@@ -237,7 +237,7 @@ impl Connection {
                 let _ = self.send(&frame::window(frame.stream, increment));
             }
         }
-        Event::Data { stream: frame.stream, bytes: self.unpadded(&frame).to_vec(), end }
+        Event::Data { stream: frame.stream, bytes: unpadded(frame).to_vec(), end }
     }
 
     fn take_block(&mut self, frame: &Frame, end: bool, block: Vec<u8>) -> Event {
@@ -269,19 +269,19 @@ impl Connection {
         Event::Settings(values)
     }
 
-    fn unpadded<'a>(&mut self, frame: &'a Frame) -> &'a [u8] {
-        if !frame.has(frame::PADDED) {
-            return &frame.payload;
-        }
-        let end =
-            frame.payload.first().map_or(0, |pad| frame.payload.len().saturating_sub(usize::from(*pad)));
-        frame.payload.get(1..end).unwrap_or_default()
-    }
-
     /// Notes what is wrong with a field section.
     pub(super) fn judge(&mut self, fields: &[Pair], trailers: bool) {
         if let Some(why) = objection(fields, trailers) {
             self.object(why);
         }
     }
+}
+
+/// The payload of a frame that may be padded.
+fn unpadded(frame: &Frame) -> &[u8] {
+    if !frame.has(frame::PADDED) {
+        return &frame.payload;
+    }
+    let end = frame.payload.first().map_or(0, |pad| frame.payload.len().saturating_sub(usize::from(*pad)));
+    frame.payload.get(1..end).unwrap_or_default()
 }

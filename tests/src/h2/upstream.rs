@@ -30,7 +30,7 @@ pub enum Play {
     /// Wait until the request is whole, then answer with what it was.
     Echo,
     /// Wait until the request is whole, then play what this says of it.
-    Then(Arc<dyn Fn(&Asked) -> Vec<Play> + Send + Sync>),
+    Then(Respond),
     /// Send back whatever comes until the peer ends the stream; then end it.
     Tunnel,
     /// Wait until the gate opens.
@@ -77,6 +77,9 @@ impl Asked {
         self.field(":path").unwrap_or_default()
     }
 }
+
+/// What to play for a request that is whole.
+pub type Respond = Arc<Script>;
 
 type Script = dyn Fn(&Asked) -> Vec<Play> + Send + Sync;
 

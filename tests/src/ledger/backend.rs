@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::load::content;
-use crate::h2::{Asked, Play, Upstream, fields};
+use crate::h2::{Asked, Play, Respond, Upstream, fields};
 use crate::recorder::hex;
 use crate::wire::{self, Parse, Request};
 
@@ -76,8 +76,7 @@ impl Backend {
     pub fn start_http2(name: &str) -> Self {
         let shared = Arc::new(Shared { name: name.to_owned(), ..Shared::default() });
         let state = Arc::clone(&shared);
-        let answer: Arc<dyn Fn(&Asked) -> Vec<Play> + Send + Sync> =
-            Arc::new(move |asked| answer_http2(&state, asked));
+        let answer: Respond = Arc::new(move |asked| answer_http2(&state, asked));
         let upstream = Upstream::scripted(name, move |_| vec![Play::Then(Arc::clone(&answer))]);
         upstream.forget();
         Self { address: upstream.address(), serves: Serves::Http2(upstream), shared }

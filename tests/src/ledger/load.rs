@@ -126,7 +126,8 @@ impl Load {
         let mut random =
             fastrand::Rng::with_seed(self.seed.wrapping_mul(1_000_003).wrapping_add(number as u64));
         if let Version::Http2 { resets_percent } = self.version {
-            return self.http2(number, requests, resets_percent, &mut random, (directory, stop));
+            let talk = http2::Talk { load: self, number, resets_percent, random, log: Vec::new() };
+            return talk.run(requests, directory, stop);
         }
         let mut log = Vec::with_capacity(requests);
         let mut connection: Option<RawClient> = None;

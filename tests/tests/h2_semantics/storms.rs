@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use spurline_tests::ledger::{self, Backend, Directory, Load, Refusals, Timeline, Tolerance, reconcile};
-use spurline_tests::{Override, Routes, TestProxy};
+use spurline_tests::{Override, Routes, TestProxy, eventually};
 
 use super::{KEY, WORKLOAD, listening};
 
@@ -113,8 +113,10 @@ fn nothing_is_lost_while_one_of_two_proxies_drains() {
         while !done.load(Ordering::Acquire) {
             let mut goes = start();
             directory.set(&[stays.address(), goes.address()]);
-            let served = || goes.metric("spurline_http2_streams_total", &[("side", "downstream")]) > 100.0;
-            while !done.load(Ordering::Acquire) && !served() {}
+            eventually("it serves, or all is sent", || {
+                let served = goes.metric("spurline_http2_streams_total", &[("side", "downstream")]) > 100.0;
+                (served || done.load(Ordering::Acquire)).then_some(())
+            });
             directory.set(&[stays.address()]);
             goes.terminate();
             assert_eq!(goes.wait(std::time::Duration::from_secs(20)).code(), Some(0), "{}", goes.log());

@@ -15,78 +15,74 @@ const AT_ONCE: usize = 8;
 /// A connection that goes away again and again is a fault of who lets it.
 const TRIES_MAX: usize = 20;
 
-impl Load {
-    pub(super) fn http2(
-        &self,
-        number: usize,
-        requests: usize,
-        resets_percent: u8,
-        random: &mut fastrand::Rng,
-        (directory, stop): (&Directory, &AtomicBool),
-    ) -> Vec<Sent> {
-        let mut log = Vec::with_capacity(requests);
+/// One client and its log.
+pub(super) struct Talk<'a> {
+    pub(super) load: &'a Load,
+    pub(super) number: usize,
+    pub(super) resets_percent: u8,
+    pub(super) random: fastrand::Rng,
+    pub(super) log: Vec<Sent>,
+}
+
+impl Talk<'_> {
+    pub(super) fn run(mut self, requests: usize, directory: &Directory, stop: &AtomicBool) -> Vec<Sent> {
         let mut connection: Option<Client> = None;
         for first in (0..requests).step_by(AT_ONCE) {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
             let last = requests.min(first + AT_ONCE);
-            let mut plans: Vec<Plan> =
-                (first..last).map(|sequence| self.plan(random, number, sequence)).collect();
+            let mut plans: Vec<Plan> = (first..last)
+                .map(|sequence| self.load.plan(&mut self.random, self.number, sequence))
+                .collect();
             for _ in 0..TRIES_MAX {
                 let began = Instant::now();
                 let mut client = match connection.take() {
                     Some(client) if client.goaways().is_empty() && client.is_open() => client,
-                    _ => match connect(directory.pick(random)) {
+                    _ => match connect(directory.pick(&mut self.random)) {
                         Ok(client) => client,
                         Err(why) => {
                             let lost = |plan: Plan| plan.sent(began, Outcome::Unconnected(why.clone()));
-                            log.extend(plans.drain(..).map(lost));
+                            self.log.extend(plans.drain(..).map(lost));
                             break;
                         }
                     },
                 };
                 let closes = plans.iter().any(|plan| plan.closes);
-                self.give_up(&mut client, (number, first), resets_percent, random, &mut log);
-                plans = exchange(&mut client, plans, began, &mut log);
+                self.give_up(&mut client, first);
+                plans = exchange(&mut client, plans, began, &mut self.log);
                 connection = Some(client).filter(|_| !closes);
                 if plans.is_empty() {
                     break;
                 }
             }
-            log.extend(plans.into_iter().map(|plan| plan.sent(Instant::now(), Outcome::Cut)));
+            self.log.extend(plans.into_iter().map(|plan| plan.sent(Instant::now(), Outcome::Cut)));
         }
-        log
+        self.log
     }
 
     /// Begins requests and gives them up at once, or in the middle of others.
-    fn give_up(
-        &self,
-        client: &mut Client,
-        (number, first): (usize, usize),
-        percent: u8,
-        random: &mut fastrand::Rng,
-        log: &mut Vec<Sent>,
-    ) {
+    fn give_up(&mut self, client: &mut Client, first: usize) {
         for more in 0..AT_ONCE {
-            if random.u8(0..100) >= percent {
+            if self.random.u8(0..100) >= self.resets_percent {
                 continue;
             }
             // Numbers beyond those of the requests that are waited for.
-            let mut plan = self.plan(random, number, self.requests + first + more);
+            let sequence = self.load.requests + first + more;
+            let mut plan = self.load.plan(&mut self.random, self.number, sequence);
             let began = Instant::now();
             plan.method = if plan.body.is_some() { "PUT" } else { "GET" };
             let stream = client.open(&head(&plan), plan.body.is_none());
             if let Some((body, _)) = &plan.body
-                && random.bool()
+                && self.random.bool()
             {
                 client.data(stream, body, true);
             }
-            if random.bool() {
+            if self.random.bool() {
                 client.ping();
             }
             client.reset(stream, frame::CANCEL);
-            log.push(plan.sent(began, Outcome::GivenUp));
+            self.log.push(plan.sent(began, Outcome::GivenUp));
         }
     }
 }
