@@ -33,16 +33,19 @@ pub fn to_grpc(head: &mut Head) -> Option<Web> {
     Some(Web { request, response })
 }
 
-/// Whether a response was one of gRPC. It is one of gRPC-web then, whose body is to be written in that coding and to end
-/// with [`trailers_frame`], unless it ends with the head. Any other is left alone: something between us and the server
-/// has answered.
+/// Makes a response of gRPC one of gRPC-web; any other is left alone, for something between us and the server has answered.
+/// Returns whether its body is to be written in that coding and to end with [`trailers_frame`]: not where the head already
+/// says how the call ended, for such a response has no messages (PROTOCOL-HTTP2.md, "Trailers-Only").
 pub fn to_web(head: &mut Head, coding: Coding) -> bool {
     if Kind::of(head) != Some(Kind::Grpc) {
         return false;
     }
     set_kind(head, Kind::Web(coding));
-    head.remove_all(Name::ContentLength);
     head.remove_all(Name::Trailer);
+    if head.pairs().any(|(name, _)| is_status(name)) {
+        return false;
+    }
+    head.remove_all(Name::ContentLength);
     true
 }
 
@@ -56,7 +59,7 @@ pub fn trailers_frame(trailers: Option<&Head>, out: &mut Vec<u8>) {
     let mut has_status = false;
     let pairs = trailers.into_iter().flat_map(Head::pairs).filter(|(name, _)| !name.is_empty());
     for (name, value) in pairs {
-        has_status |= name.eq_ignore_ascii_case(b"grpc-status");
+        has_status |= is_status(name);
         let name_start = out.len();
         out.extend_from_slice(name);
         out.get_mut(name_start..).unwrap_or_default().make_ascii_lowercase();
@@ -74,6 +77,10 @@ pub fn trailers_frame(trailers: Option<&Head>, out: &mut Vec<u8>) {
     if let Some(place) = out.get_mut(start + 1..start + 5) {
         place.copy_from_slice(&length.to_be_bytes());
     }
+}
+
+fn is_status(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"grpc-status")
 }
 
 /// The coding that the client asks for: text if it names that at all, for who can read text may not be able to read
@@ -182,6 +189,17 @@ mod tests {
         );
         assert!(to_web(&mut head, Coding::Text));
         assert_eq!(lines(&head), "content-type: application/grpc-web-text+json; a=b\r\n");
+    }
+
+    #[test]
+    fn a_response_whose_head_says_how_the_call_ended_has_no_body_to_write() {
+        let fields = [("content-type", "application/grpc"), ("Grpc-Status", "5"), ("content-length", "0")];
+        let mut head = head(Version::Http2, &fields);
+        assert!(!to_web(&mut head, Coding::Binary));
+        assert_eq!(
+            lines(&head),
+            "content-type: application/grpc-web\r\nGrpc-Status: 5\r\ncontent-length: 0\r\n"
+        );
     }
 
     #[test]
