@@ -59,6 +59,17 @@ fn each_name_is_shown_its_certificate_and_requests_are_steered_inside() {
         let keyed = curl.get(name, &["-H", &format!("sd-routing-key: {KEY}")]);
         assert!(keyed.stdout.starts_with("fork GET /"), "{name}: {keyed:?}");
     }
+    for (version, host, is_served) in [
+        ("--http2", "A.EXAMPLE:443", true),
+        ("--http2", "y.b.example", true),
+        ("--http2", "b.example", false),
+        ("--http2", "elsewhere", false),
+        ("--http1.1", "elsewhere", true),
+    ] {
+        let asked = curl.get("a.example", &[version, "-H", &format!("Host: {host}")]);
+        let expected = if is_served { "baseline GET /" } else { "misdirected" };
+        assert!(asked.stdout.starts_with(expected), "{version} {host}: {asked:?}");
+    }
     // The certificate does not hold this name, so the client refuses; that it is shown is what is asked here.
     let shown = s_client(proxy.address(), &["-servername", "other.example"], "");
     assert!(shown.contains("DNS:c.example") || shown.contains("subject="), "{shown}");

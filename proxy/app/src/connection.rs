@@ -109,6 +109,13 @@ pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) -> O
     }
 }
 
+/// The host of an authority that is known to be one.
+fn without_port(authority: &[u8]) -> &[u8] {
+    let end = authority.iter().rposition(|byte| *byte == b':').unwrap_or(authority.len());
+    let (host, port) = authority.split_at_checked(end).unwrap_or((authority, b""));
+    if port.iter().skip(1).all(u8::is_ascii_digit) { host } else { authority }
+}
+
 fn origin(accepted: &Accepted, binding: Arc<Binding>) -> Result<Origin, Refusal> {
     let peer = accepted.peer;
     if binding.kind == ListenerKind::Explicit {
@@ -207,6 +214,21 @@ impl Connection {
         }
         let session = self.link.transport()?.session()?;
         Some((session.version, session.server_name))
+    }
+
+    /// Whether requests for that authority may come on this connection. Clients of HTTP/2 use one for several names if
+    /// its certificate covers them (RFC 9113 section 9.1.1); in TLS that ends here for a name, they may for every name that
+    /// there is a certificate for. Clients of HTTP/1 that ask for another name do so on purpose.
+    pub(crate) fn serves(&self, authority: &[u8]) -> bool {
+        let Some((_, Some(server_name))) = self.security() else { return true };
+        if self.link.version() != Version::Http2 {
+            return true;
+        }
+        let Some(termination) = &self.origin.binding.termination else { return true };
+        let host = without_port(authority);
+        host.eq_ignore_ascii_case(server_name.as_bytes())
+            || std::str::from_utf8(host)
+                .is_ok_and(|host| termination.tls.offer().covers(Some(&host.to_ascii_lowercase())))
     }
 
     /// What the access log calls the version of HTTP.

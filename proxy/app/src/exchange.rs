@@ -139,6 +139,9 @@ impl<'a> Exchange<'a> {
             // RFC 8441 section 4 leaves other protocols to whoever knows them.
             return Err(Reply::new(501, Reason::UpgradeRefused));
         }
+        if self.head.value(Name::Host).is_some_and(|host| !self.connection.serves(host)) {
+            return Err(Reply::new(421, Reason::Misdirected));
+        }
         let decision = steered.inspect_err(|_| self.record.selection = SelectionLabel::Reject)?;
         self.record.selection = decision.selection;
         if self.head.value(Name::Host).is_none() {

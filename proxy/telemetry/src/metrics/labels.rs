@@ -350,6 +350,8 @@ labels! {
         TlsRequired = "tls-required",
         /// the request line or a field line does not follow the grammar (RFC 9112 §3, §5)
         MalformedHead = "malformed-head",
+        /// over HTTP/2 in TLS, an authority that none of the certificates covers (RFC 9110 §15.5.20)
+        Misdirected = "misdirected",
         /// a request version other than 1.0 and 1.1 (RFC 9112 §2.3)
         UnsupportedVersion = "unsupported-version",
         /// a request target that is malformed or of the wrong form (RFC 9112 §3.2)
