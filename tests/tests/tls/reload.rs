@@ -66,7 +66,9 @@ fn no_request_fails_while_certificates_rotate_under_load() {
             while !done.load(Ordering::Relaxed) || rounds < 3 {
                 let mut command = Command::new("curl");
                 // Each URL on a connection of its own.
-                command.args(["-sSf", "--max-time", "20", "-H", "Connection: close", "--cacert"]).arg(&ca);
+                command
+                    .args(["-sSf", "--http1.1", "--max-time", "20", "-H", "Connection: close", "--cacert"])
+                    .arg(&ca);
                 command.args(["--resolve", &resolve, &url]);
                 let done = run(command, Duration::from_secs(60));
                 assert_eq!(done.code, Some(0), "{done:?}");
