@@ -101,7 +101,7 @@ impl Call {
     }
 
     fn media_type(&self) -> &'static str {
-        match self.kind {
+        match self.web.map_or(self.kind, |web| Kind::Web(web.response)) {
             Kind::Grpc => "application/grpc",
             Kind::Web(grpc::Coding::Binary) => "application/grpc-web",
             Kind::Web(grpc::Coding::Text) => "application/grpc-web-text",

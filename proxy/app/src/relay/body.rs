@@ -159,7 +159,7 @@ impl Body {
         let mut converted = Vec::new();
         match &mut self.web {
             Some(WebBody::Text(decoder)) => {
-                decoder.decode(data, &mut converted).map_err(|_| Error::Base64)?;
+                decoder.decode(data, &mut converted)?;
             }
             Some(WebBody::Response(grpc::Coding::Text)) => grpc::encode_text(data, &mut converted),
             Some(WebBody::Response(grpc::Coding::Binary)) | None => converted.extend_from_slice(data),
@@ -171,7 +171,7 @@ impl Body {
     fn end_web(&mut self, to: &mut Link, has_trailers: bool) -> Result<(), Error> {
         match &self.web {
             None => {}
-            Some(WebBody::Text(decoder)) => decoder.finish().map_err(|_| Error::Base64)?,
+            Some(WebBody::Text(decoder)) => decoder.finish()?,
             Some(WebBody::Response(_)) => {
                 let mut frame = Vec::new();
                 grpc::trailers_frame(has_trailers.then_some(&self.trailers), &mut frame);
