@@ -81,10 +81,14 @@ fuzz: tools $(FUZZ) ## Fuzz every parser in turn; SECONDS=30 for each
 		$(FUZZ) run --fuzz-dir tests/fuzz "$$target" -- -max_total_time=$(SECONDS_PER_TARGET) -print_final_stats=1
 	done
 
-bench: build ## CPU per request beside HAProxy, nginx and a bare TCP relay
+bench: build ## CPU and memory beside HAProxy, nginx, Envoy and a bare TCP relay; HTTP/1, HTTP/2, TLS
+	bash bench/setup.sh
 	$(CARGO) build --locked --release -p spurline-bench
 	$(TARGET)/release/spurline-bench http1
+	$(TARGET)/release/spurline-bench http2
 	$(TARGET)/release/spurline-bench memory
+	$(TARGET)/release/spurline-bench memory --http2
+	$(TARGET)/release/spurline-bench tls
 
 soak: build ## One million requests through changes of the table and a drain, every one accounted for
 	SPURLINE_PROXY=$(abspath $(TARGET))/release/spurline-proxy SPURLINE_LEDGER_REQUESTS=1000000 \

@@ -96,8 +96,8 @@ async fn serve(stream: TcpStream, name: HeaderValue, state: Arc<State>) -> Resul
         .await?;
     while let Some(request) = connection.accept().await {
         let (request, respond) = request?;
-        let in_flight = InFlight::enter(&state);
-        tokio::spawn(answer(request, respond, name.clone(), in_flight));
+        state.requests.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(answer(request, respond, name.clone(), Arc::clone(&state)));
     }
     Ok(())
 }
@@ -106,8 +106,10 @@ async fn answer(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     name: HeaderValue,
-    in_flight: InFlight,
+    state: Arc<State>,
 ) -> Result<(), h2::Error> {
+    // From here on, not from when it arrived: one that was cancelled meanwhile is no work.
+    let in_flight = InFlight::enter(&state);
     let mut response = Response::new(());
     response.headers_mut().insert(ANSWERED_BY, name);
     match request.uri().path() {
@@ -210,7 +212,6 @@ impl State {
 
 impl InFlight {
     fn enter(state: &Arc<State>) -> Self {
-        state.requests.fetch_add(1, Ordering::Relaxed);
         let now = state.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
         state.in_flight_peak.fetch_max(now, Ordering::Relaxed);
         Self(Arc::clone(state))
