@@ -11,6 +11,7 @@ use spurline_http::{
     h2::ErrorCode,
     remove_hop_by_hop,
 };
+use spurline_route::RoutingKey;
 use spurline_telemetry::{
     access::Flag,
     metrics::{Counter, Reason, RetryReason, SelectionLabel},
@@ -239,8 +240,10 @@ impl<'a> Exchange<'a> {
         let explanation = explain::explain(&self.connection.origin, &self.record, lease.addr());
         let (patience, web) = (self.patience(), self.web().map(|web| web.response));
         let timing = (self.started, patience);
+        let watched = self.watched();
         let mut relay = Relay::new(self.worker, self.connection, &mut lease, &mut self.body, timing)
             .with_web(web)
+            .with_watched(watched)
             .with_handshake(handshake.as_ref().map(|(_, handshake)| handshake))
             .with_request(&self.head, upgrade, self.closes)
             .with_explanation(explanation);
@@ -266,13 +269,17 @@ impl<'a> Exchange<'a> {
             }
             End::Switched => {
                 self.record.flags.insert(Flag::Tunnel);
-                let is_override = self.record.selection == SelectionLabel::Override;
-                let key = self.record.findings.admission.and_then(|admission| admission.extraction.key);
-                let watched = key.filter(|_| is_override);
+                let watched = self.watched();
                 Attempt::Ended(Outcome::Tunnel(Box::new(tunnel::Start { lease, watched })))
             }
             End::Failed(fault) => self.failed(fault, &mut lease, &summary),
         }
+    }
+
+    /// The key whose override sends this request where it goes.
+    fn watched(&self) -> Option<RoutingKey> {
+        let key = self.record.findings.admission.and_then(|admission| admission.extraction.key);
+        key.filter(|_| self.record.selection == SelectionLabel::Override)
     }
 
     /// What a WebSocket of HTTP/2 needs where the upstream speaks HTTP/1: the request as it is sent there.

@@ -21,11 +21,14 @@ use std::{
 };
 
 use spurline_http::{Head, grpc, h1};
+use spurline_route::RoutingKey;
+use spurline_telemetry::metrics::{Counter, TunnelKind};
 
 use crate::{
     connection::Connection,
     deadline::Signal,
     relay::response::{Response, State},
+    tunnel::{self, Watching},
     upstream::Lease,
     websocket::Handshake,
     worker::Worker,
@@ -81,6 +84,9 @@ pub(crate) struct Relay<'a> {
     response: Response<'a>,
     started: Instant,
     patience: Patience,
+    /// The key whose override brought a tunnel here; the tunnel ends some time after the override does.
+    watched: Option<RoutingKey>,
+    watching: Option<Watching<'a>>,
     /// The upstream takes no more of the request; its response may still come.
     unwritable: bool,
     waiting: Option<Waiting>,
@@ -109,8 +115,19 @@ impl<'a> Relay<'a> {
         (started, patience): (Instant, Patience),
     ) -> Self {
         let response = Response::new(worker);
-        let (unwritable, waiting) = (false, None);
-        Self { worker, connection, lease, body, response, started, patience, unwritable, waiting }
+        Self {
+            worker,
+            connection,
+            lease,
+            body,
+            response,
+            started,
+            patience,
+            watched: None,
+            watching: None,
+            unwritable: false,
+            waiting: None,
+        }
     }
 
     /// What the response depends on.
@@ -127,6 +144,12 @@ impl<'a> Relay<'a> {
     /// The request asks for WebSocket on behalf of a client of HTTP/2.
     pub(crate) fn with_handshake(mut self, handshake: Option<&'a Handshake>) -> Self {
         self.response.handshake = handshake;
+        self
+    }
+
+    /// What becomes a tunnel on a stream ends some time after the override of that key.
+    pub(crate) fn with_watched(mut self, key: Option<RoutingKey>) -> Self {
+        self.watched = key;
         self
     }
 
@@ -237,12 +260,34 @@ impl<'a> Relay<'a> {
         self.connection.deadline.set(now, [stall, total].into_iter().flatten().min());
     }
 
+    /// From here on both bodies are what the client and the upstream speak with each other.
+    fn enter_tunnel(&mut self) {
+        (self.patience.is_open, self.patience.total) = (true, None);
+        self.worker.shard().inc(Counter::Tunnels(TunnelKind::WebSocket));
+        self.watching = self.watched.map(|_| Watching::new(self.worker));
+        // The override may have gone while the request was under way.
+        self.note_change();
+    }
+
+    /// Something about the worker has changed, its route table perhaps.
+    fn note_change(&mut self) {
+        let (Some(key), Some(_)) = (&self.watched, &self.watching) else { return };
+        if !tunnel::is_overridden(self.worker, &self.connection.origin, key) {
+            self.watched = None;
+            self.patience.total = Some(self.started.elapsed() + self.worker.params().timeouts.tunnel_grace);
+            self.waiting = None;
+        }
+    }
+
     fn fail(&mut self, fault: Fault) -> Poll<End> {
         self.retract();
         Poll::Ready(End::Failed(fault))
     }
 
     fn expired(&self) -> Fault {
+        if self.watching.is_some() && self.watched.is_none() {
+            self.worker.shard().inc(Counter::TunnelsCut);
+        }
         if self.patience.total.is_some_and(|total| self.started.elapsed() >= total) {
             return if self.patience.is_of_client { Fault::Overdue } else { Fault::RequestTimeout };
         }
@@ -278,7 +323,7 @@ impl Future for Relay<'_> {
                             let fault = this.expired();
                             return this.fail(fault);
                         }
-                        Some(Signal::Changed | Signal::Evicted) => {}
+                        Some(Signal::Changed | Signal::Evicted) => this.note_change(),
                         None => return Poll::Pending,
                     }
                 }

@@ -62,10 +62,7 @@ pub(crate) async fn join(worker: &Rc<Worker>, connection: Connection, start: Sta
 
 /// Ends some time after the override that led here is gone. Without a key to watch it never does.
 async fn removed(worker: &Worker, deadline: &Deadline, origin: &Origin, watched: Option<RoutingKey>) {
-    let is_there = || match (&watched, &origin.binding.workload) {
-        (Some(key), Some(workload)) => worker.table().find(workload, key).is_some(),
-        _ => true,
-    };
+    let is_there = || watched.is_none_or(|key| is_overridden(worker, origin, &key));
     // The override may have gone while the upgrade was under way.
     let mut leaving = !is_there();
     let grace = worker.params().timeouts.tunnel_grace;
@@ -88,11 +85,17 @@ async fn removed(worker: &Worker, deadline: &Deadline, origin: &Origin, watched:
     .await;
 }
 
+/// Whether the key still has an override of the workload that is served here.
+pub(crate) fn is_overridden(worker: &Worker, origin: &Origin, key: &RoutingKey) -> bool {
+    let workload = origin.binding.workload.as_ref();
+    workload.is_none_or(|workload| worker.table().find(workload, key).is_some())
+}
+
 /// Asks the worker to signal changes of the route table.
-struct Watching<'a>(&'a Worker);
+pub(crate) struct Watching<'a>(&'a Worker);
 
 impl<'a> Watching<'a> {
-    fn new(worker: &'a Worker) -> Self {
+    pub(crate) fn new(worker: &'a Worker) -> Self {
         worker.watch_table(1);
         Self(worker)
     }

@@ -6,12 +6,11 @@ use std::{
 };
 
 use spurline_http::{
-    Framing, Head, Name, Version, connection_options, grpc,
+    Error, Framing, Head, Name, Version, connection_options, grpc,
     h1::{self, Persistence, ResponseEncoding, accepted_protocol},
     h2::{End, HeadMeta},
     remove_hop_by_hop,
 };
-use spurline_telemetry::metrics::{Counter, TunnelKind};
 
 use super::{
     Fault, Relay, Summary,
@@ -103,6 +102,12 @@ impl<'a> Response<'a> {
 
     fn client(&self) -> Version {
         self.request.map(Head::version).unwrap_or_default()
+    }
+
+    /// Whether it accepts an extended CONNECT (RFC 8441 section 5).
+    fn accepts_connect(&self) -> bool {
+        let is_asked_for = self.request.is_some_and(|request| !request.protocol().is_empty());
+        is_asked_for && matches!(self.status, 200..=299)
     }
 
     /// Whether the client finds the end of the body without the end of the connection.
@@ -223,7 +228,7 @@ impl Relay<'_> {
     /// The upstream leaves HTTP, which it may only do when it was asked to.
     fn switch(&mut self) -> Result<(), Fault> {
         let response = &mut self.response;
-        let malformed = Fault::BadResponse(spurline_http::Error::Upgrade);
+        let malformed = Fault::BadResponse(Error::Upgrade);
         let upgrade = response.upgrade.ok_or(malformed)?;
         let options = connection_options(&mut response.head, |_| false).map_err(Fault::BadResponse)?;
         let protocol = accepted_protocol(&response.head, options, upgrade).ok_or(malformed)?;
@@ -237,18 +242,21 @@ impl Relay<'_> {
         self.send_head(Framing::None, Persistence::KeepAlive, Some(&protocol))
     }
 
-    /// From here on both bodies are what the client and the upstream speak with each other.
+    /// An upstream of HTTP/1 has accepted what a stream asked for.
     fn switch_stream(&mut self) -> Result<(), Fault> {
         let response = &mut self.response;
         response.body = Body::new(Framing::Close);
         (response.state, response.status, response.switched) = (State::Body, 200, true);
         self.body.release();
-        self.patience.is_open = true;
-        self.worker.shard().inc(Counter::Tunnels(TunnelKind::WebSocket));
+        self.enter_tunnel();
         self.send_head(Framing::Close, Persistence::KeepAlive, None)
     }
 
     fn forward_final(&mut self, received: Framing) -> Result<(), Fault> {
+        if self.response.handshake.is_some() && matches!(self.response.head.status(), 200..=299) {
+            // To the client it would mean that its tunnel is open.
+            return Err(Fault::BadResponse(Error::Upgrade));
+        }
         let draining = self.worker.is_draining();
         let through = self.client_is_through();
         let response = &mut self.response;
@@ -284,6 +292,10 @@ impl Relay<'_> {
         let persistence = if response.keeps_downstream { Persistence::KeepAlive } else { Persistence::Close };
         response.begins = Some((self.connection.link.sent, self.connection.link.output.len()));
         self.note_status();
+        if self.response.accepts_connect() {
+            self.response.switched = true;
+            self.enter_tunnel();
+        }
         self.send_head(framing, persistence, None)
     }
 
