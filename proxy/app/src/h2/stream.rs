@@ -127,7 +127,7 @@ impl Stream {
                 inbox.watch(cx);
                 return Poll::Pending;
             }
-            std::mem::swap(&mut inbox.data, input);
+            input.take_from(&mut inbox.data);
             state.connection.consumed(self.id, input.len());
             Poll::Ready(Ok(input.len()))
         })
