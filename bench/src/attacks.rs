@@ -33,6 +33,8 @@ const AFTER_TIME: Duration = Duration::from_secs(3);
 /// The first requests open the connections.
 const WARM_UP: Duration = Duration::from_secs(1);
 const MEMORY_INTERVAL: Duration = Duration::from_millis(50);
+/// What the peers are told to be ready for: connections of an attacker may outlive it.
+const CONNECTIONS_MAX: u32 = 8000;
 /// How much later than its end the attacker may be done.
 const ATTACKER_GRACE: Duration = Duration::from_secs(10);
 
@@ -52,7 +54,7 @@ struct Strain {
 /// Measures and prints; writes JSON when asked to.
 pub(crate) fn run(options: &AttacksOptions) -> Result<()> {
     host::check_peers(&[options.peer], &[])?;
-    host::allow_descriptors(4096)?;
+    host::allow_descriptors(2 * u64::from(CONNECTIONS_MAX) + 2048)?;
     let dir = host::scratch_dir()?;
     let runtime = host::runtime()?;
     let backends = Backends::start(dir.path(), &runtime)?;
@@ -85,7 +87,7 @@ fn measure(
     (attack, connections): (&Attack, u32),
     (dir, runtime, backends): (&Path, &Runtime, &Backends),
 ) -> Result<AttackFigures> {
-    let mut started = http2::start(options.peer, dir, runtime, backends, 4 * connections + 100)?;
+    let mut started = http2::start(options.peer, dir, runtime, backends, CONNECTIONS_MAX)?;
     let victim = Victim::start(started.listen, options.rate);
     std::thread::sleep(WARM_UP);
     let quiet = Instant::now();

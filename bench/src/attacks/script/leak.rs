@@ -12,7 +12,7 @@ use crate::work::PATH;
 
 const TRANSFER_BYTES: u64 = 10 * 1024 * 1024;
 /// Small requests between two transfers.
-const REQUESTS: u32 = 10_000;
+const REQUESTS: u32 = 1_000;
 const REQUESTS_AT_ONCE: u32 = 16;
 /// Often enough to show a leak, rare enough to be no attack of its own.
 const RESET_INTERVAL: Duration = Duration::from_millis(50);
