@@ -25,6 +25,12 @@ pub enum Kind {
     Node,
     /// The HTTP server of Python's standard library.
     Python,
+    /// The HTTP/2 server of Node.js, in the clear.
+    NodeHttp2,
+    /// A server on python-hyper's h2, in the clear.
+    PythonHttp2,
+    /// nghttp2's server, in the clear. It serves one file, `/file`.
+    Nghttpd,
     /// A WebSocket echo server, npm `ws`.
     WebSocket,
     /// Redis without persistence.
@@ -50,8 +56,11 @@ impl Server {
             Kind::Nginx => nginx(directory.path(), address),
             Kind::Haproxy => haproxy(directory.path(), address),
             Kind::Node => node(address, "server.js"),
+            Kind::NodeHttp2 => node(address, "http2.js"),
             Kind::WebSocket => node(address, "websocket.js"),
-            Kind::Python => python(address),
+            Kind::Python => python(address, "server.py"),
+            Kind::PythonHttp2 => python(address, "http2.py"),
+            Kind::Nghttpd => nghttpd(directory.path(), address),
             Kind::Redis => redis(directory.path(), address),
             Kind::Postgres => postgres(directory.path(), address),
         };
@@ -133,9 +142,20 @@ fn node(address: SocketAddr, name: &str) -> Command {
     command
 }
 
-fn python(address: SocketAddr) -> Command {
+fn python(address: SocketAddr, name: &str) -> Command {
     let mut command = Command::new("python3");
-    command.arg(script("server.py")).arg(address.ip().to_string()).arg(address.port().to_string());
+    command.arg(script(name)).arg(address.ip().to_string()).arg(address.port().to_string());
+    command.env("PYTHONPATH", Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/python"));
+    command
+}
+
+fn nghttpd(directory: &Path, address: SocketAddr) -> Command {
+    std::fs::write(directory.join("file"), vec![b'n'; 100_000]).expect("write a file");
+    let mut command = Command::new("nghttpd");
+    // Debian keeps it out of the path of ordinary users.
+    command.env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()));
+    command.args(["--no-tls", "-a", &address.ip().to_string(), "-d"]).arg(directory);
+    command.arg(address.port().to_string());
     command
 }
 

@@ -14,8 +14,16 @@ const MIB: u64 = 1 << 20;
 
 /// Attacks while somebody else asks one thing after the other, who has to be served every time.
 fn beside_a_victim<T>(proxy: &TestProxy, attack: impl FnOnce() -> T) -> T {
+    /// Ends the victim also when the attack fails.
+    struct Done<'a>(&'a AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
     let (done, served) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
+        let over = Done(&done);
         let victim = scope.spawn(|| {
             let mut client = Client::connect(proxy.address());
             while !done.load(Ordering::Acquire) {
@@ -27,7 +35,7 @@ fn beside_a_victim<T>(proxy: &TestProxy, attack: impl FnOnce() -> T) -> T {
         let result = attack();
         let until = served.load(Ordering::Acquire) + 10;
         eventually("the victim is served", || (served.load(Ordering::Acquire) >= until).then_some(()));
-        done.store(true, Ordering::Release);
+        drop(over);
         victim.join().expect("the victim");
         result
     })
@@ -378,4 +386,94 @@ fn no_window_of_a_connection_leaks_away() {
         assert_eq!(client.violations(), [""; 0]);
     }
     gate.open();
+}
+
+/// H14: deadlines that pass by the thousand are no attack, towards upstream least of all.
+#[test]
+fn many_clients_that_give_up_cost_no_connection_to_an_upstream() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let upstream = Upstream::scripted("one", move |asked| match asked.target() {
+        "/attack" => vec![Play::Body, Play::Hold(held.clone()), Play::Echo],
+        _ => vec![Play::Echo],
+    });
+    let proxy = listening(upstream.address(), ",upstream_protocol=http2").start();
+    beside_a_victim(&proxy, || {
+        for _ in 0..10 {
+            let mut client = Client::connect(proxy.address());
+            for _ in 0..8 {
+                let streams: Vec<u32> = (0..40).map(|_| client.get("/attack", &[])).collect();
+                assert!(client.ping());
+                for stream in streams {
+                    client.reset(stream, frame::CANCEL);
+                }
+            }
+            assert!(client.ping() && client.goaways().is_empty());
+        }
+    });
+    assert_no_stream_is_left(&proxy);
+    assert_eq!(upstream.goaways(), []);
+    let ends = upstream.asked().into_iter().filter(|one| one.target() == "/attack").map(|one| one.end);
+    assert!(ends.into_iter().all(|end| end == Some(Finish::Reset(frame::CANCEL))));
+    assert_eq!(upstream.violations(), [""; 0]);
+    gate.open();
+}
+
+/// H08: names without a byte, and content that is taken a byte at a time.
+#[test]
+fn dribbles_hold_nobody_up() {
+    let upstream = Upstream::scripted("one", |asked| match asked.target() {
+        "/attack" => {
+            vec![Play::Head(fields(&[(":status", "200")]), false), Play::Data(vec![b'x'; 1 << 20], true)]
+        }
+        _ => vec![Play::Echo],
+    });
+    let proxy = listening(upstream.address(), ",upstream_protocol=http2").start();
+    let before = proxy.resident_bytes();
+    beside_a_victim(&proxy, || {
+        let settings = [(frame::INITIAL_WINDOW_SIZE, 0)];
+        let mut client =
+            Client::with(proxy.address(), &settings, Manners { windows: false, ..Manners::default() });
+        let streams: Vec<u32> = (0..10).map(|_| client.get("/attack", &[])).collect();
+        for round in 1..=10 {
+            for stream in &streams {
+                client.send(&frame::window(*stream, 1));
+            }
+            for stream in &streams {
+                let came = client.wait_for(*stream, |answer| answer.body.len() >= round);
+                assert_eq!((came.body.len(), came.end), (round, None));
+            }
+        }
+    });
+    let grown = proxy.resident_bytes().saturating_sub(before);
+    assert!(grown < 32 * MIB, "{grown} bytes");
+    assert_no_stream_is_left(&proxy);
+}
+
+/// H09 where the victim's answers come over the same connection as those that nobody takes.
+#[test]
+fn answers_that_nobody_takes_do_not_stop_the_connection_they_come_over() {
+    let upstream = Upstream::scripted("one", |asked| match asked.target() {
+        "/attack" => {
+            vec![Play::Head(fields(&[(":status", "200")]), false), Play::Data(vec![b'x'; 1 << 20], true)]
+        }
+        _ => vec![Play::Echo],
+    });
+    let proxy = listening(upstream.address(), ",upstream_protocol=http2").start();
+    let before = proxy.resident_bytes();
+    beside_a_victim(&proxy, || {
+        let settings = [(frame::INITIAL_WINDOW_SIZE, 0)];
+        let mut client = Client::with(proxy.address(), &settings, Manners::default());
+        let streams: Vec<u32> = (0..90).map(|_| client.get("/attack", &[])).collect();
+        for stream in streams {
+            assert_eq!(client.head(stream).status, 200);
+        }
+        let mut other = Client::connect(proxy.address());
+        for _ in 0..20 {
+            assert_eq!(other.exchange("/other", &[]).end, Some(Finish::Whole));
+        }
+        let grown = proxy.resident_bytes().saturating_sub(before);
+        assert!(grown < 32 * MIB, "{grown} bytes");
+    });
+    assert_no_stream_is_left(&proxy);
 }

@@ -5,7 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use spurline_tests::h2::{Client, Finish, Play, Upstream, field, fields, request};
-use spurline_tests::{Recorder, Step, TestProxy, eventually, free_address, run, wire};
+use spurline_tests::servers::{Kind, Server};
+use spurline_tests::wire::frame;
+use spurline_tests::{Recorder, Step, TestProxy, run, wire};
 
 use super::{WORKLOAD, listening};
 
@@ -186,38 +188,56 @@ fn content_streams_both_ways_at_once_in_every_pair() {
 /// nghttp2's client, load and server.
 #[test]
 fn the_tools_of_nghttp2_are_served_and_serve() {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("file"), vec![b'n'; 100_000]).unwrap();
-    let address = free_address();
-    let mut command = Command::new("nghttpd");
-    command.args(["--no-tls", "-a", &address.ip().to_string(), "-d"]).arg(directory.path());
-    command.arg(address.port().to_string());
-    let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{path}:/usr/sbin"));
-    let _server = spurline_tests::Process::spawn("nghttpd", command);
-    eventually("nghttpd listens", || std::net::TcpStream::connect(address).ok());
-    let recorder = Recorder::start("one");
+    let (server, recorder) = (Server::start(Kind::Nghttpd), Recorder::start("one"));
     let keys = |upstream: SocketAddr, version: &str| {
         format!("workload={WORKLOAD},port=8080,baseline={upstream},upstream_protocol={version}")
     };
     let proxy = TestProxy::build()
-        .listener("two", &keys(address, "http2"))
+        .listener("two", &keys(server.address(), "http2"))
         .listener("one", &keys(recorder.address(), "http1"))
         .start();
     for listener in ["one", "two"] {
         let url = format!("http://{}/file", proxy.listener(listener));
         let mut command = Command::new("h2load");
-        command.args(["-n", "4000", "-c", "8", "-m", "20", &url]);
+        command.args(["-n", "4000", "-c", "8", "-m", "10", &url]);
         let loaded = run(command, Duration::from_secs(60));
-        assert!(
-            loaded.stdout.contains("4000 succeeded, 0 failed, 0 errored"),
-            "{listener}: {}",
-            loaded.stdout
-        );
+        let whole = loaded.stdout.contains("4000 succeeded, 0 failed, 0 errored");
+        assert!(whole, "{listener}: {}", loaded.stdout);
         let mut command = Command::new("nghttp");
         command.args(["-nas", "-m", "20", &url]);
         let asked = run(command, Duration::from_secs(20));
         assert_eq!(asked.code, Some(0), "{listener}: {}", asked.stderr);
     }
     assert_eq!(recorder.violations(), [""; 0]);
+}
+
+/// Servers that many use, one of which is strict.
+#[test]
+fn servers_of_other_stacks_are_spoken_to_in_their_words() {
+    for (kind, name) in [(Kind::NodeHttp2, "node"), (Kind::PythonHttp2, "python")] {
+        let server = Server::start(kind);
+        let proxy = listening(server.address(), ",upstream_protocol=http2").start();
+        let mut client = Client::connect(proxy.address());
+        let small: Vec<u32> =
+            (0..50).map(|number| client.get("/", &[("x-id", &number.to_string())])).collect();
+        let large = client.post("/", &[("x-id", "large")], &vec![b'x'; 2_000_000]);
+        for (number, stream) in small.into_iter().enumerate() {
+            assert_eq!(client.answer(stream).text(), format!("{name} {number} 0\n"));
+        }
+        let answer = client.answer(large);
+        assert_eq!(answer.text(), format!("{name} large 2000000\n"));
+        assert_eq!(field(&answer.trailers, "x-size"), Some("2000000"));
+        let one = proxy.client().exchange(
+            "POST / HTTP/1.1\r\nHost: a\r\nX-Id: one\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        );
+        assert_eq!(one.text(), format!("{name} one 3\n"));
+        // Requests that are given up and what comes after them.
+        for round in 0..50 {
+            let stream = client.open(&request("POST", "/", &[]), false);
+            client.data(stream, b"part", false);
+            client.reset(stream, frame::CANCEL);
+            assert_eq!(client.exchange("/", &[]).text(), format!("{name} - 0\n"), "{round}");
+        }
+        assert_eq!(client.violations(), [""; 0]);
+    }
 }
