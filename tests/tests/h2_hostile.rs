@@ -91,11 +91,10 @@ fn malformed_requests_reach_no_upstream_of_http1() {
             Expect::Either => hostile.len() <= 1,
         };
         if !allowed {
-            verdict =
-                verdict.and(Err(format!("the upstream saw {hostile:?} and {begun} that were given up")));
+            verdict = verdict.and_then(|()| Err(format!("the upstream saw {hostile:?}, {begun} given up")));
         }
         for (check, one) in row.check.iter().zip(hostile) {
-            verdict = verdict.and(check(one));
+            verdict = verdict.and_then(|()| check(one));
         }
         failed.extend(verdict.err().map(|why| format!("{}: {why}", row.id)));
     }
@@ -124,7 +123,7 @@ fn malformed_requests_reach_no_upstream_of_http2() {
             Expect::Either => whole <= 1,
         };
         if !allowed {
-            verdict = verdict.and(Err(format!("the upstream saw {hostile:?}")));
+            verdict = verdict.and_then(|()| Err(format!("the upstream saw {hostile:?}")));
         }
         failed.extend(verdict.err().map(|why| format!("{}: {why}", row.id)));
     }
