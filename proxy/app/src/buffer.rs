@@ -95,6 +95,11 @@ impl Buffer {
     /// The vector to append to. It may grow past the pool's capacity; such an allocation is not kept.
     pub(crate) fn writer(&mut self) -> &mut Vec<u8> {
         self.acquire();
+        if self.start > 0 && self.start >= self.len() {
+            // What never becomes quite empty would keep all that ever went through it.
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
         &mut self.bytes
     }
 
@@ -249,6 +254,21 @@ mod tests {
             taken.clear();
         }
         assert_eq!(all, bytes);
+    }
+
+    #[test]
+    fn a_buffer_that_never_becomes_empty_does_not_grow() {
+        let mut buffer = Buffer::default();
+        let mut expected = 0_u8;
+        buffer.writer().extend_from_slice(&[0; 100]);
+        for round in 1..2000_u32 {
+            buffer.writer().extend_from_slice(&[round as u8; 1000]);
+            buffer.consume(1000);
+            expected = if buffer.data()[0] == expected { expected } else { expected.wrapping_add(1) };
+            assert_eq!(buffer.data()[0], expected);
+            assert!(buffer.bytes.capacity() < 20_000, "{}", buffer.bytes.capacity());
+        }
+        assert_eq!(buffer.len(), 100);
     }
 
     #[test]

@@ -36,6 +36,8 @@ use crate::{
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// What a connection may need beside its own descriptor: one upstream.
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
+/// What a window can be at most (RFC 9113 section 6.9.1).
+const WINDOW_BYTES_MAX: u32 = 0x7fff_ffff;
 /// Listeners, event queues, files and the admin pages.
 const DESCRIPTORS_RESERVED: u64 = 128;
 
@@ -153,10 +155,16 @@ fn http2_params(http2: &Http2, limits: Limits, interims_max: usize) -> Http2Para
         ignored_frames: rate(http2.ignored_frames),
         ..h2::Settings::default()
     };
+    // An upstream connection carries the requests of many clients: one that takes nothing must not use up the window of all.
+    let streams_max = http2.upstream_streams_max;
+    let connection_window_bytes = http2
+        .connection_window_bytes
+        .max(http2.stream_window_bytes.saturating_mul(streams_max))
+        .min(WINDOW_BYTES_MAX);
     Http2Params {
         is_on: http2.is_on,
         server,
-        client: h2::Settings { streams_max: http2.upstream_streams_max, ..server },
+        client: h2::Settings { streams_max, connection_window_bytes, ..server },
         ping_interval: http2.ping_interval,
         ping_timeout: http2.ping_timeout,
         settings_timeout: http2.settings_timeout,
@@ -308,7 +316,10 @@ mod tests {
         let Http2Params { is_on, server, client, ping_interval, ping_timeout, settings_timeout } = http2(&[]);
         // One limit on interim responses holds for both versions.
         let codec = h2::Settings { interims_max: 16, ..h2::Settings::default() };
-        assert_eq!((is_on, server, client), (true, codec, codec));
+        // Upstream no stream can use up the window of the others.
+        let connection_window_bytes = codec.streams_max * codec.stream_window_bytes;
+        let shared = h2::Settings { connection_window_bytes, ..codec };
+        assert_eq!((is_on, server, client), (true, codec, shared));
         assert_eq!(ping_interval, Some(Duration::from_secs(20)));
         assert_eq!((ping_timeout, settings_timeout), (Duration::from_secs(10), Duration::from_secs(10)));
     }

@@ -56,20 +56,21 @@ impl Call {
         self.kind != Kind::Grpc || link.stream_mut().is_some()
     }
 
-    /// Sends an answer of the proxy: a response without a body whose head says how the call ended (PROTOCOL-HTTP2.md,
+    /// Sends an answer of the proxy, in place of the response of an upstream that may have reset its stream: a response without a body whose head says how the call ended (PROTOCOL-HTTP2.md,
     /// "Trailers-Only").
     ///
     /// # Errors
     /// The client is gone.
     pub(crate) fn answer(
         &self,
-        reply: Reply,
+        (reply, reset): (Reply, Option<h2::ErrorCode>),
         (link, then): (&mut Link, Then),
         explanation: Option<&str>,
     ) -> io::Result<()> {
         let Reply { status, reason } = reply;
-        let code = match reason {
-            Reason::GrpcTimeout => Status::DeadlineExceeded,
+        let code = match (reason, reset) {
+            (Reason::GrpcTimeout, _) => Status::DeadlineExceeded,
+            (Reason::UpstreamReset, Some(code)) => Status::of_reset(code),
             _ => Status::of_http(status),
         };
         let mut head = Head::default();
@@ -98,6 +99,16 @@ impl Call {
                 Ok(())
             }
         }
+    }
+
+    /// Ends a response that has begun, since the client waits no longer. False where trailers are no way to say so.
+    pub(crate) fn end_overdue(&self, link: &mut Link) -> bool {
+        let Some(stream) = link.stream_mut().filter(|_| self.kind == Kind::Grpc) else { return false };
+        let mut trailers = Head::default();
+        grpc::append_status(&mut trailers, Status::DeadlineExceeded, "spurline: grpc timeout");
+        stream.end(Some(trailers));
+        link.output.clear();
+        true
     }
 
     fn media_type(&self) -> &'static str {

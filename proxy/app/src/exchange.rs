@@ -70,6 +70,8 @@ struct Exchange<'a> {
     /// It was served to its end, whichever that was.
     ended: bool,
     record: Record,
+    /// How the upstream reset the stream of the last try.
+    reset: Option<ErrorCode>,
     started: Instant,
 }
 
@@ -112,6 +114,7 @@ impl<'a> Exchange<'a> {
             call: None,
             closes: false,
             ended: false,
+            reset: None,
             started,
         }
     }
@@ -190,6 +193,10 @@ impl<'a> Exchange<'a> {
             match self.attempt(lease).await {
                 Attempt::Ended(outcome) => return outcome,
                 Attempt::Failed(reply) => return self.answer(reply).await,
+                Attempt::Overdue => {
+                    let flushed = self.connection.flush(self.worker).await;
+                    return if flushed { Outcome::Linger } else { Outcome::Abort };
+                }
                 Attempt::Retry(reason, index) => {
                     self.note_retry(reason);
                     // A connection that went stale says nothing good about its neighbours in the pool, and nothing
@@ -218,6 +225,10 @@ impl<'a> Exchange<'a> {
 
     /// Sends the request on one connection and relays what comes back.
     async fn attempt(&mut self, mut lease: Lease) -> Attempt {
+        self.body.release();
+        if self.is_given_up() {
+            return Attempt::Ended(Outcome::Abort);
+        }
         self.record.upstream = lease.addr();
         if lease.reused {
             self.record.flags.insert(Flag::Reused);
@@ -276,6 +287,15 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Whether the client has reset the stream while a connection was looked for.
+    fn is_given_up(&mut self) -> bool {
+        let is_given_up = self.connection.link.stream_mut().is_some_and(|stream| stream.loss().is_some());
+        if is_given_up {
+            self.note_fault(Fault::ClientGone, false);
+        }
+        is_given_up
+    }
+
     /// The key whose override sends this request where it goes.
     fn watched(&self) -> Option<RoutingKey> {
         let key = self.record.findings.admission.and_then(|admission| admission.extraction.key);
@@ -310,7 +330,12 @@ impl<'a> Exchange<'a> {
     /// What follows a failure: another try, an answer, or, once the client has seen a part of the response, its end.
     fn failed(&mut self, fault: Fault, lease: &mut Lease, summary: &Summary) -> Attempt {
         let (cluster, index) = (Rc::clone(lease.cluster()), lease.index());
-        let stale = lease.reused && fault.is_unanswered();
+        // An upstream that resets a stream has seen it.
+        self.reset = match lease.link.stream_mut().and_then(|stream| stream.loss()) {
+            Some(Loss::Reset(code)) => Some(code),
+            _ => None,
+        };
+        let stale = lease.reused && fault.is_unanswered() && self.reset.is_none();
         if fault.blames_upstream() && !stale {
             cluster.failed(index, self.worker.now());
         }
@@ -319,7 +344,12 @@ impl<'a> Exchange<'a> {
             // What there is of the response is delivered, unless its end could be taken for a clean one.
             let is_stream = self.connection.link.stream_mut().is_some();
             let cut = summary.delimited && fault != Fault::ClientGone && !is_stream;
-            self.pass_on_reset(lease);
+            self.pass_on_reset();
+            if let (Fault::Overdue, Some(call)) = (fault, self.call)
+                && call.end_overdue(&mut self.connection.link)
+            {
+                return Attempt::Overdue;
+            }
             return Attempt::Ended(if cut { Outcome::Linger } else { Outcome::Abort });
         }
         let is_untouched = self.body.framing() == Framing::None || self.body.is_untouched();
@@ -336,6 +366,13 @@ impl<'a> Exchange<'a> {
                 return Attempt::Retry(RetryReason::Reset, index);
             }
         }
+        if fault == Fault::Refused
+            && let Some(stream) = self.connection.link.stream_mut()
+        {
+            // The client may send it again, which we cannot: its body is gone.
+            stream.set_abort(ErrorCode::REFUSED_STREAM);
+            return Attempt::Ended(Outcome::Abort);
+        }
         match fault.reply() {
             Some(reply) => Attempt::Failed(reply),
             None => Attempt::Ended(Outcome::Abort),
@@ -343,9 +380,8 @@ impl<'a> Exchange<'a> {
     }
 
     /// Lets the client's stream end as the upstream's did.
-    fn pass_on_reset(&mut self, lease: &mut Lease) {
-        let loss = lease.link.stream_mut().and_then(|stream| stream.loss());
-        if let (Some(Loss::Reset(code)), Some(stream)) = (loss, self.connection.link.stream_mut())
+    fn pass_on_reset(&mut self) {
+        if let (Some(code), Some(stream)) = (self.reset, self.connection.link.stream_mut())
             && matches!(code, ErrorCode::CANCEL | ErrorCode::ENHANCE_YOUR_CALM | ErrorCode::HTTP_1_1_REQUIRED)
         {
             stream.set_abort(code);
@@ -377,7 +413,7 @@ impl<'a> Exchange<'a> {
         let explanation = explain::explain(&self.connection.origin, &self.record, None);
         let link = &mut self.connection.link;
         let sent = match self.call.filter(|call| call.is_answered(link)) {
-            Some(call) => call.answer(reply, (link, then), explanation.as_deref()),
+            Some(call) => call.answer((reply, self.reset), (link, then), explanation.as_deref()),
             None => reply.send(link, (is_head, then), explanation.as_deref()),
         };
         if sent.is_err() {
@@ -405,6 +441,8 @@ impl Drop for Exchange<'_> {
 enum Attempt {
     Ended(Outcome),
     Failed(Reply),
+    /// The client waits no longer for the rest of the response.
+    Overdue,
     /// Try again, on another endpoint than the one of this index if there is one.
     Retry(RetryReason, usize),
 }

@@ -108,10 +108,12 @@ fn poll_next(
                 *started = Some(now);
                 connection.deadline.set(now, params.timeouts.head);
             }
-            if is_preface(worker, connection) {
+            let preface = preface(worker, connection);
+            if preface == Preface::Whole {
                 return Poll::Ready(Next::Http2);
             }
-            match read_head(worker, connection) {
+            let read = if preface == Preface::Begun { Ok(None) } else { read_head(worker, connection) };
+            match read {
                 Ok(Some((head, meta))) => return Poll::Ready(Next::Request(head, meta)),
                 Ok(None) => {}
                 Err(error) => {
@@ -154,11 +156,23 @@ fn poll_next(
     }
 }
 
+/// How much of the preface's first line is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Preface {
+    None,
+    Begun,
+    Whole,
+}
+
 /// Whether the client speaks HTTP/2 from the start, by prior knowledge.
-fn is_preface(worker: &Worker, connection: &Connection) -> bool {
+fn preface(worker: &Worker, connection: &Connection) -> Preface {
     let received = connection.link.input.data();
     let is_first = connection.link.received == received.len() as u64;
-    is_first && received.starts_with(PREFACE_LINE) && worker.params().http2.is_on
+    match is_first && worker.params().http2.is_on {
+        true if received.starts_with(PREFACE_LINE) => Preface::Whole,
+        true if PREFACE_LINE.starts_with(received) => Preface::Begun,
+        _ => Preface::None,
+    }
 }
 
 /// Reads a request head if it has arrived whole. Until then the connection holds its bytes and nothing else.

@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    pin::Pin,
     rc::Rc,
     task::{Context, Poll},
 };
@@ -14,6 +15,7 @@ use spurline_http::{
     h2::{End, OpenError, Scheme},
 };
 use spurline_net::Transport;
+use tokio::io::AsyncWrite as _;
 
 use crate::{
     buffer::Buffer,
@@ -123,6 +125,14 @@ impl Link {
             self.sent += count as u64;
         }
         flushed
+    }
+
+    /// Ends our side of an HTTP/1 connection that has become a tunnel, once everything is sent.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.wire {
+            Wire::Transport(transport) => Pin::new(transport).poll_shutdown(cx),
+            Wire::Stream(_) | Wire::Session(_) => Poll::Ready(Ok(())),
+        }
     }
 
     /// Whether everything that is to be sent has been handed on: to the kernel, or to the connection of the stream.

@@ -171,6 +171,9 @@ impl<'a> Relay<'a> {
 
     /// Moves what can be moved. `true`: something was.
     fn pump(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
+        if self.connection.link.stream_mut().is_some_and(|stream| stream.poll_lost(cx)) {
+            return Err(Fault::ClientGone);
+        }
         let request = self.pump_request(cx)?;
         let response = self.pump_response(cx)?;
         let sent = self.flush_downstream(cx)?;

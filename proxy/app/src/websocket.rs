@@ -47,6 +47,8 @@ impl Handshake {
         request.set_method(b"GET")?;
         request.set_protocol(b"")?;
         request.remove_all(Name::SecWebsocketKey);
+        // What follows is no body.
+        request.remove_all(Name::ContentLength);
         request.append(b"sec-websocket-key", &self.key)?;
         if request.value(Name::SecWebsocketVersion).is_none() {
             request.append(b"sec-websocket-version", b"13")?;

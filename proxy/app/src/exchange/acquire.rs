@@ -88,6 +88,9 @@ impl Exchange<'_> {
             _ if self.upgrade.is_some() => Speech::Http1,
             _ if self.web().is_some() => Speech::Http2,
             (UpstreamProtocol::Http2, _) => Speech::Http2,
+            (UpstreamProtocol::Auto, Version::Http2) if self.call.is_some() && !cluster.is_secure() => {
+                Speech::Http2
+            }
             (UpstreamProtocol::Auto, Version::Http2) if is_meant || cluster.is_secure() => Speech::Http,
             (UpstreamProtocol::Auto | UpstreamProtocol::Http1, _) => Speech::Http1,
         }

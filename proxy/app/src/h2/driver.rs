@@ -28,6 +28,10 @@ pub(crate) struct Driver {
     heard: Instant,
     /// Since when a frame or a head has been incomplete.
     incomplete: Option<Instant>,
+    /// When something was written last.
+    wrote: Instant,
+    /// Since when the peer has taken nothing of what is to be written.
+    stalled: Option<Instant>,
 }
 
 /// How far a session has come.
@@ -55,6 +59,8 @@ impl Driver {
             is_deferred: false,
             heard: now,
             incomplete: None,
+            wrote: now,
+            stalled: None,
         }
     }
 
@@ -70,6 +76,16 @@ impl Driver {
     /// Since when a frame or a head has been incomplete.
     pub(crate) fn incomplete(&self) -> Option<Instant> {
         self.incomplete
+    }
+
+    /// When something was written last.
+    pub(crate) fn wrote(&self) -> Instant {
+        self.wrote
+    }
+
+    /// Since when the peer has taken nothing of what is to be written.
+    pub(crate) fn stalled(&self) -> Option<Instant> {
+        self.stalled
     }
 
     /// Whether all that is to be sent has been handed to the kernel.
@@ -159,12 +175,15 @@ impl Driver {
     /// Takes in what has been read. Whether any of it could be used.
     fn receive(&mut self, requests: &mut Vec<Opened>) -> bool {
         self.heard = Instant::now();
+        let was_amid_head = self.session.with(|state| state.connection.is_amid_head());
         match self.session.receive(self.input.data(), self.heard, requests) {
             Ok(used) => {
                 self.input.consume(used);
                 let is_amid =
                     !self.input.is_empty() || self.session.with(|state| state.connection.is_amid_head());
-                self.incomplete = is_amid.then(|| self.incomplete.unwrap_or(self.heard));
+                // What is incomplete now began now if something was completed before it.
+                let earlier = self.incomplete.filter(|_| used == 0 || was_amid_head);
+                self.incomplete = is_amid.then(|| earlier.unwrap_or(self.heard));
                 self.session.with(State::wake_writable);
                 used > 0
             }
@@ -190,12 +209,18 @@ impl Driver {
             return Ok(false);
         }
         match self.output.poll_flush(cx, &mut self.transport) {
-            Poll::Ready(Ok(_)) => Ok(true),
+            Poll::Ready(Ok(_)) => {
+                (self.wrote, self.stalled) = (Instant::now(), None);
+                Ok(true)
+            }
             Poll::Ready(Err(error)) => {
                 self.session.lose();
                 Err(error)
             }
-            Poll::Pending => Ok(false),
+            Poll::Pending => {
+                self.stalled.get_or_insert_with(Instant::now);
+                Ok(false)
+            }
         }
     }
 }

@@ -98,10 +98,13 @@ impl Server<'_> {
                 Ok(Progress::Ended) | Err(_) => return Poll::Ready(Ended::Gone),
             }
             self.start_requests();
+            // Who is accepted late is told like everybody.
+            if self.worker.closes_idle() && self.left.is_none() {
+                self.leave(GoAway::Graceful);
+            }
             if self.is_through() {
                 return Poll::Ready(Ended::Ours);
             }
-            self.set_deadline();
             match self.connection.deadline.poll_signal(cx) {
                 Some(Signal::Expired) => {
                     if self.expired() {
@@ -117,7 +120,11 @@ impl Server<'_> {
                         self.leave(GoAway::Graceful);
                     }
                 }
-                None => return Poll::Pending,
+                // A deadline that is set anew forgets that the one before has passed.
+                None => {
+                    self.set_deadline();
+                    return Poll::Pending;
+                }
             }
         }
     }
@@ -144,7 +151,7 @@ impl Server<'_> {
     /// Whether nothing is left to be done.
     fn is_through(&self) -> bool {
         let session = self.driver.session();
-        session.is_over() && session.streams() == 0 && session.is_idle() && self.driver.is_flushed()
+        session.is_final() && session.streams() == 0 && session.is_idle() && self.driver.is_flushed()
     }
 
     fn leave(&mut self, how: GoAway) {
@@ -154,8 +161,13 @@ impl Server<'_> {
 
     /// Sets the deadline to whatever comes first.
     fn set_deadline(&self) {
-        let at =
-            [self.settings_deadline(), self.frame_deadline(), self.idle_deadline(), self.leave_deadline()];
+        let at = [
+            self.settings_deadline(),
+            self.frame_deadline(),
+            self.stall_deadline(),
+            self.idle_deadline(),
+            self.leave_deadline(),
+        ];
         let now = self.worker.recent();
         let first = at.into_iter().flatten().min();
         self.connection.deadline.set(now, first.map(|at| at.saturating_duration_since(now)));
@@ -173,8 +185,20 @@ impl Server<'_> {
         Some(self.driver.incomplete()? + self.worker.params().timeouts.head?)
     }
 
+    /// What is sent is to be taken.
+    fn stall_deadline(&self) -> Option<Instant> {
+        Some(self.driver.stalled()? + self.worker.params().timeouts.body_idle?)
+    }
+
+    /// Once we have left, what is left to be sent is not waited for any longer than by who closes.
     fn idle_deadline(&self) -> Option<Instant> {
-        Some(self.idle? + self.worker.params().timeouts.idle?)
+        let timeouts = &self.worker.params().timeouts;
+        match self.left {
+            Some(left) if self.driver.session().is_final() => {
+                Some(self.idle?.max(left) + timeouts.client_fin)
+            }
+            _ => Some(self.idle? + timeouts.idle?),
+        }
     }
 
     /// A client that does not answer our `PING` opens no more streams.
@@ -189,12 +213,16 @@ impl Server<'_> {
         let over = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let code = if over(self.settings_deadline()) {
             ErrorCode::SETTINGS_TIMEOUT
-        } else if over(self.frame_deadline()) {
+        } else if over(self.frame_deadline()) || over(self.stall_deadline()) {
             ErrorCode::ENHANCE_YOUR_CALM
         } else {
-            if over(self.idle_deadline()) || over(self.leave_deadline()) {
-                self.leave(GoAway::Now(ErrorCode::NO_ERROR));
+            if !over(self.idle_deadline()) && !over(self.leave_deadline()) {
+                return false;
             }
+            if self.driver.session().is_final() {
+                return true;
+            }
+            self.leave(GoAway::Now(ErrorCode::NO_ERROR));
             return false;
         };
         self.driver.session().go_away(GoAway::Now(code));

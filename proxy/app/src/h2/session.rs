@@ -189,9 +189,9 @@ impl Session {
         self.with(|state| state.connection.is_acknowledged())
     }
 
-    /// Whether streams that the peer opens from now on are ignored.
+    /// Whether no stream will be opened any more: the peer said so, or those that it opens from now on are ignored.
     pub(crate) fn is_final(&self) -> bool {
-        self.with(|state| state.connection.is_final())
+        self.with(|state| state.connection.is_final() || state.connection.is_left())
     }
 
     pub(crate) fn go_away(&self, how: GoAway) {
@@ -292,7 +292,9 @@ impl Session {
             }
             Event::GoAway { last, .. } => {
                 self.shard.inc(Counter::Http2GoAways(self.side, By::Peer));
-                let unprocessed = state.inboxes.iter_mut().filter(|(id, _)| **id > last);
+                // What a client says there is about streams that were pushed to it, and there are none.
+                let is_ours = self.side == Side::Upstream;
+                let unprocessed = state.inboxes.iter_mut().filter(|(id, _)| is_ours && **id > last);
                 unprocessed.for_each(|(_, inbox)| inbox.lose(Loss::Refused));
             }
             Event::Settings => {
@@ -324,6 +326,9 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.shard.gauge_sub(Gauge::Http2ConnectionsActive(self.side), 1);
+        // Streams that nobody has begun to serve.
+        let left = self.streams() as u64;
+        self.shard.gauge_sub(Gauge::Http2StreamsActive(self.side), left);
     }
 }
 

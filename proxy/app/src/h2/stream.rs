@@ -113,6 +113,15 @@ impl Stream {
         self.session.with(|state| state.inbox(self.id)?.loss)
     }
 
+    /// Whether the stream was lost, though nothing is read of it or written to it.
+    pub(crate) fn poll_lost(&mut self, cx: &Context<'_>) -> bool {
+        self.session.with(|state| {
+            let Some(inbox) = state.inbox(self.id) else { return true };
+            inbox.watch(cx);
+            inbox.loss.is_some()
+        })
+    }
+
     /// Moves data that has arrived into `input`, which must be empty. Never 0: an end is told by [`Stream::take_end`].
     ///
     /// # Errors
@@ -121,7 +130,8 @@ impl Stream {
         self.session.send(|state| {
             let Some(inbox) = state.inbox(self.id) else { return Poll::Ready(Err(lost())) };
             if inbox.data.is_empty() || !input.is_empty() {
-                if inbox.loss.is_some() && !inbox.is_whole {
+                // A client that has sent everything may give its request up; an upstream that has may want no more of it.
+                if inbox.loss.is_some() && (!inbox.is_whole || self.session.side() == Side::Downstream) {
                     return Poll::Ready(Err(lost()));
                 }
                 inbox.watch(cx);
@@ -167,6 +177,10 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         let Self { session, id, ending, has_ended, .. } = self;
         session.send(|state| {
+            let is_lost = state.inbox(*id).is_none_or(|inbox| inbox.loss.is_some());
+            if is_lost && session.side() == Side::Downstream {
+                return Poll::Ready(Err(lost()));
+            }
             let end = if matches!(ending, Some(Ending::Data)) { End::Stream } else { End::More };
             let Ok(sent) = state.connection.send_data(*id, output.data(), end) else {
                 return Poll::Ready(Err(lost()));

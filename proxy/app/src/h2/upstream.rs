@@ -52,11 +52,18 @@ impl Client {
                 return Poll::Ready(());
             }
             self.idle = is_idle.then(|| self.idle.unwrap_or_else(Instant::now));
-            self.set_deadline();
             match self.deadline.poll_signal(cx) {
-                Some(Signal::Expired) => self.expired(),
+                Some(Signal::Expired) => {
+                    if self.expired() {
+                        return Poll::Ready(());
+                    }
+                }
                 Some(Signal::Changed | Signal::Evicted) => {}
-                None => return Poll::Pending,
+                // A deadline that is set anew forgets that the one before has passed.
+                None => {
+                    self.set_deadline();
+                    return Poll::Pending;
+                }
             }
         }
     }
@@ -84,27 +91,39 @@ impl Client {
         match (self.idle, self.asked) {
             (Some(_), _) => None,
             (None, Some(asked)) if asked >= self.driver.heard() => Some(asked + params.ping_timeout),
-            (None, _) => Some(self.driver.heard() + params.ping_interval?),
+            // What was said since may have reached nobody. Silence alone is no reason: servers of gRPC take pings without
+            // data for abuse.
+            (None, _) if self.driver.wrote() > self.driver.heard() => {
+                Some(self.driver.wrote() + params.ping_interval?)
+            }
+            (None, _) => None,
         }
     }
 
-    fn expired(&mut self) {
+    /// Does what follows from a deadline. Whether that is the end: nobody waits for a dead upstream to take its leave.
+    fn expired(&mut self) -> bool {
         let now = Instant::now();
         let over = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let session = self.driver.session();
         if over(self.settings_deadline()) {
             session.go_away(GoAway::Now(ErrorCode::SETTINGS_TIMEOUT));
-            self.driver.give_up();
-        } else if over(self.ping_deadline()) {
+            session.lose();
+            return true;
+        }
+        if over(self.ping_deadline()) {
             if self.asked.is_some_and(|asked| asked >= self.driver.heard()) {
                 tracing::debug!("HTTP/2 upstream gave no sign of life");
-                self.driver.give_up();
-            } else {
-                session.ping();
-                self.asked = Some(now);
+                session.lose();
+                return true;
             }
+            session.ping();
+            self.asked = Some(now);
         } else if over(self.idle_deadline()) {
+            if session.is_over() {
+                return true;
+            }
             session.go_away(GoAway::Now(ErrorCode::NO_ERROR));
         }
+        false
     }
 }

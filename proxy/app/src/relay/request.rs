@@ -72,7 +72,7 @@ impl RequestBody {
     }
 
     /// Lets the body go, as bytes of another protocol.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.is_held = false;
     }
 
@@ -136,6 +136,10 @@ impl Relay<'_> {
                 if !self.lease.link.is_flushed() {
                     return Ok(moved);
                 }
+            }
+            if self.body.is_done() && self.response.is_tunnel() {
+                // What the client ends is ended for the upstream, which may have something left to say.
+                self.unwritable = self.lease.link.poll_shutdown(cx).is_ready();
             }
             if self.body.is_done() || self.body.is_held() {
                 return Ok(moved);

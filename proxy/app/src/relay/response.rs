@@ -110,6 +110,30 @@ impl<'a> Response<'a> {
         is_asked_for && matches!(self.status, 200..=299)
     }
 
+    /// How the body of an HTTP/2 response is delimited, in the words of HTTP/1. Some have none, however their stream ends
+    /// (RFC 9110 section 6.4.1); one without a length is chunked, for it may have trailers.
+    fn framing_of(&mut self, meta: &HeadMeta, is_whole: bool) -> Framing {
+        let status = self.head.status();
+        let is_bodiless =
+            self.request.is_some_and(|request| request.method().is("HEAD")) || matches!(status, 204 | 304);
+        match meta.content_length {
+            _ if is_bodiless => Framing::None,
+            _ if is_whole && self.client() == Version::Http2 => Framing::None,
+            Some(length) => Framing::Length(length),
+            None if is_whole && status >= 200 => {
+                // To HTTP/1 it has to be said that there is nothing.
+                let _appended = self.head.append(b"content-length", b"0");
+                Framing::Length(0)
+            }
+            None => Framing::Chunked,
+        }
+    }
+
+    /// Whether an upstream of HTTP/1 speaks another protocol by now.
+    pub(super) fn is_tunnel(&self) -> bool {
+        self.switched && self.handshake.is_some()
+    }
+
     /// Whether the client finds the end of the body without the end of the connection.
     fn is_delimited(&self) -> bool {
         self.client() == Version::Http2
@@ -192,10 +216,10 @@ impl Relay<'_> {
         let link = &mut self.lease.link;
         if let Some(stream) = link.stream_mut() {
             let Some(h2::Response { head, meta }) = stream.take_response() else { return Ok(None) };
-            let framing = framing_of(&meta, stream.is_whole());
+            let is_whole = stream.is_whole();
             link.received += head.bytes() as u64;
             self.worker.heads().give(std::mem::replace(&mut response.head, head));
-            return Ok(Some(framing));
+            return Ok(Some(response.framing_of(&meta, is_whole)));
         }
         if link.input.is_empty() {
             return Ok(None);
@@ -344,16 +368,6 @@ impl Relay<'_> {
             self.response.state = State::Done;
         }
         Ok(moved)
-    }
-}
-
-/// How the body of an HTTP/2 response is delimited, in the words of HTTP/1. A body without a length is chunked, for it
-/// may have trailers.
-fn framing_of(meta: &HeadMeta, is_whole: bool) -> Framing {
-    match meta.content_length {
-        _ if is_whole => Framing::None,
-        Some(length) => Framing::Length(length),
-        None => Framing::Chunked,
     }
 }
 

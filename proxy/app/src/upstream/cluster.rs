@@ -139,6 +139,10 @@ impl Cluster {
         self.tls.is_some()
     }
 
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.params.connect_timeout
+    }
+
     pub(super) fn sessions(&self, index: usize) -> Option<&Sessions> {
         self.endpoints.get(index).map(|state| &state.sessions)
     }
@@ -243,7 +247,12 @@ impl Cluster {
         }));
         connected.map(|transport| (transport, permit)).map_err(|error| {
             self.tell(endpoint, &error);
-            self.failed(index, Instant::now());
+            // That somebody could not wait says nothing about the endpoint.
+            let is_impatient =
+                matches!(error, ConnectError::Timeout) && timeout < self.params.connect_timeout;
+            if !is_impatient {
+                self.failed(index, Instant::now());
+            }
             ConnectFailure::Endpoint(index, Rc::new(error))
         })
     }
@@ -368,6 +377,7 @@ impl Cluster {
 
     pub(super) fn sweep(&self, now: Instant) {
         for state in &self.endpoints {
+            state.sessions.forget_ended();
             let mut idle = state.idle.borrow_mut();
             let before = idle.len();
             idle.retain_mut(|idle| idle.expires > now && idle.stream.is_quiet());

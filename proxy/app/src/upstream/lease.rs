@@ -101,10 +101,10 @@ impl Permit {
         Self { cluster, index, request: false, connection: false }
     }
 
-    /// Takes over a connection that the other one counts.
-    pub(super) fn with(mut self, mut other: Self) -> Self {
-        self.connection |= std::mem::take(&mut other.connection);
-        self
+    /// Leaves the connection to whoever needs it next.
+    pub(super) fn keep(mut self, transport: Transport) {
+        self.connection = false;
+        self.cluster.keep(self.index, transport, Instant::now(), None);
     }
 
     fn end(&mut self) {

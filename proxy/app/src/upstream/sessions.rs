@@ -12,7 +12,7 @@ use std::{
 
 use spurline_http::h2::{ErrorCode, GoAway, Role};
 use spurline_net::{
-    ConnectError, Transport,
+    ConnectError,
     tls::{Alpn, Speech},
 };
 use tokio::sync::Notify;
@@ -50,28 +50,35 @@ pub(super) struct Sessions {
     declined: Cell<Option<Instant>>,
 }
 
-/// A connection that is being made.
+/// A connection that is being made, by a task of its own: no request's deadline is that of the others who wait.
 #[derive(Debug, Default)]
 struct Attempt {
     ended: Notify,
-    /// Why there is none. `None` also when whoever made it gave up.
-    error: RefCell<Option<Rc<ConnectError>>>,
+    /// `None` until it has ended, and if its task ended without a word.
+    outcome: RefCell<Option<Outcome>>,
     waiting: Cell<u32>,
 }
 
+/// What became of an attempt.
+#[derive(Clone, Debug)]
+enum Outcome {
+    /// The connection is among the sessions.
+    Made,
+    /// The endpoint speaks HTTP/1.1. No request was sent.
+    Declined,
+    Failed(Rc<ConnectError>),
+    Refused(Refused),
+}
+
 /// Ends an attempt, however its task ends.
-struct Attempting<'a> {
-    sessions: &'a Sessions,
+struct Attempting {
+    cluster: Rc<Cluster>,
+    index: usize,
     attempt: Rc<Attempt>,
 }
 
-/// What a new connection turned out to speak.
-enum Made {
-    Http1(Transport, Permit),
-    Http2(Rc<Session>),
-    /// Something else, by what it said to the preface of HTTP/2. No request was sent.
-    Declined,
-}
+/// A place among those that wait for an attempt.
+struct Waiting<'a>(&'a Attempt);
 
 // === impl Sessions ===
 
@@ -90,8 +97,11 @@ impl Sessions {
         self.declined.get().is_some_and(|at| now.saturating_duration_since(at) < DECLINE_KEPT)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(super) fn forget_ended(&self) {
         self.open.borrow_mut().retain(|session| !session.is_over());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
         self.open.borrow().is_empty()
     }
 
@@ -100,23 +110,31 @@ impl Sessions {
         let attempt = self.attempt.borrow();
         attempt.as_ref().filter(|attempt| attempt.waiting.get() < streams_max).map(Rc::clone)
     }
+}
 
-    fn begin(&self) -> Attempting<'_> {
-        let attempt = Rc::new(Attempt::default());
-        *self.attempt.borrow_mut() = Some(Rc::clone(&attempt));
-        Attempting { sessions: self, attempt }
+impl Drop for Attempting {
+    fn drop(&mut self) {
+        if let Some(sessions) = self.cluster.sessions(self.index) {
+            let mut current = sessions.attempt.borrow_mut();
+            // Another may have begun since, when this one had no place left.
+            if current.as_ref().is_some_and(|current| Rc::ptr_eq(current, &self.attempt)) {
+                *current = None;
+            }
+        }
+        self.attempt.ended.notify_waiters();
     }
 }
 
-impl Drop for Attempting<'_> {
+impl<'a> Waiting<'a> {
+    fn new(attempt: &'a Attempt) -> Self {
+        attempt.waiting.set(attempt.waiting.get() + 1);
+        Self(attempt)
+    }
+}
+
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let mut current = self.sessions.attempt.borrow_mut();
-        // Another may have begun since, when this one had no place left.
-        if current.as_ref().is_some_and(|current| Rc::ptr_eq(current, &self.attempt)) {
-            *current = None;
-        }
-        drop(current);
-        self.attempt.ended.notify_waiters();
+        self.0.waiting.set(self.0.waiting.get().saturating_sub(1));
     }
 }
 
@@ -135,73 +153,83 @@ impl Cluster {
             return Err(ConnectFailure::Refused(Refused::Empty));
         };
         loop {
-            if let Some(attempt) = sessions.attempt(self.parts.params.client.streams_max) {
-                self.wait_for(index, &attempt).await?;
-                if sessions.declines(how.now) {
-                    return self.acquire_connection(index, permit, how).await;
+            let attempt = sessions.attempt(self.parts.params.client.streams_max);
+            let attempt = attempt.unwrap_or_else(|| self.start_attempt(index, sessions, how.speech));
+            let ended = {
+                self.hold(Limit::Pending)?;
+                let _pending = Pending(self);
+                let _waiting = Waiting::new(&attempt);
+                tokio::time::timeout(how.connect_timeout, attempt.ended.notified()).await
+            };
+            let failed = |error| Err(ConnectFailure::Endpoint(index, error));
+            let outcome = match ended {
+                Ok(()) => attempt.outcome.borrow().clone(),
+                Err(_) => return failed(Rc::new(ConnectError::Timeout)),
+            };
+            match outcome {
+                // Others may have taken all of it.
+                Some(Outcome::Made) => {
+                    if let Some(session) = sessions.usable() {
+                        return Ok(Lease::new(Wire::Session(session), permit, false));
+                    }
                 }
-                if let Some(session) = sessions.usable() {
-                    return Ok(Lease::new(Wire::Session(session), permit, false));
-                }
-                continue;
-            }
-            let attempting = sessions.begin();
-            match self.make_session(index, sessions, &how).await {
-                Ok(Made::Http2(session)) => {
-                    return Ok(Lease::new(Wire::Session(session), permit, false));
-                }
-                Ok(Made::Declined) => {
-                    sessions.declined.set(Some(how.now));
-                    return self.acquire_connection(index, permit, how).await;
-                }
-                Ok(Made::Http1(transport, connection)) => {
-                    sessions.declined.set(Some(how.now));
-                    return Ok(Lease::new(Wire::Transport(transport), permit.with(connection), false));
-                }
-                Err(ConnectFailure::Endpoint(index, error)) => {
-                    *attempting.attempt.error.borrow_mut() = Some(Rc::clone(&error));
-                    return Err(ConnectFailure::Endpoint(index, error));
-                }
-                Err(refused) => return Err(refused),
+                Some(Outcome::Declined) => return self.acquire_connection(index, permit, how).await,
+                Some(Outcome::Failed(error)) => return failed(error),
+                Some(Outcome::Refused(refused)) => return Err(ConnectFailure::Refused(refused)),
+                None => return failed(Rc::new(no_session("the attempt was given up"))),
             }
         }
     }
 
-    /// Waits until a connection that somebody else makes is made.
-    async fn wait_for(&self, index: usize, attempt: &Rc<Attempt>) -> Result<(), ConnectFailure> {
-        self.hold(Limit::Pending)?;
-        let _pending = Pending(self);
-        attempt.waiting.set(attempt.waiting.get() + 1);
-        attempt.ended.notified().await;
-        let error = attempt.error.borrow();
-        error.as_ref().map_or(Ok(()), |error| Err(ConnectFailure::Endpoint(index, Rc::clone(error))))
+    fn start_attempt(self: &Rc<Self>, index: usize, sessions: &Sessions, speech: Speech) -> Rc<Attempt> {
+        let attempt = Rc::new(Attempt::default());
+        *sessions.attempt.borrow_mut() = Some(Rc::clone(&attempt));
+        let attempting = Attempting { cluster: Rc::clone(self), index, attempt: Rc::clone(&attempt) };
+        tokio::task::spawn_local(async move {
+            let Attempting { cluster, index, attempt } = &attempting;
+            let outcome = match cluster.make_session(*index, speech).await {
+                Ok(outcome) => outcome,
+                Err(ConnectFailure::Endpoint(_, error)) => Outcome::Failed(error),
+                Err(ConnectFailure::Refused(refused)) => Outcome::Refused(refused),
+            };
+            *attempt.outcome.borrow_mut() = Some(outcome);
+        });
+        attempt
     }
 
-    /// Makes a connection. One that speaks HTTP/2 is among the sessions then.
-    async fn make_session(
-        self: &Rc<Self>,
-        index: usize,
-        sessions: &Sessions,
-        how: &Acquire,
-    ) -> Result<Made, ConnectFailure> {
+    /// Makes a connection. One that speaks HTTP/2 is among the sessions then, one that does not among those that are idle.
+    async fn make_session(self: &Rc<Self>, index: usize, speech: Speech) -> Result<Outcome, ConnectFailure> {
+        let Some(sessions) = self.sessions(index) else {
+            return Err(ConnectFailure::Refused(Refused::Empty));
+        };
+        let started = Instant::now();
+        let timeout = self.connect_timeout();
         let permit = Permit::of_connection(Rc::clone(self), index);
-        let (transport, permit) = self.dial(index, permit, (how.connect_timeout, how.speech)).await?;
+        let (transport, permit) = self.dial(index, permit, (timeout, speech)).await?;
         let agreed = transport.session().map(|session| session.alpn);
-        if agreed == Some(Some(Alpn::Http1)) || (agreed == Some(None) && how.speech == Speech::Http) {
-            return Ok(Made::Http1(transport, permit));
+        if agreed == Some(Some(Alpn::Http1)) || (agreed == Some(None) && speech == Speech::Http) {
+            sessions.declined.set(Some(Instant::now()));
+            permit.keep(transport);
+            return Ok(Outcome::Declined);
         }
         let parts = &self.parts;
         let session = Session::new(Role::Client, parts.params.client, (&self.shard, &parts.heads));
         let driver = Driver::new(Rc::clone(&session), transport, Buffer::default(), Instant::now());
-        sessions.open.borrow_mut().push(Rc::clone(&session));
         tokio::task::spawn_local(upstream::drive(driver, Rc::clone(parts), permit));
-        let ready = tokio::time::timeout(how.connect_timeout, session.ready()).await;
-        let error = match ready {
-            Ok(Readiness::Ready) => return Ok(Made::Http2(session)),
-            Ok(Readiness::Foreign) if how.speech == Speech::Http => return Ok(Made::Declined),
-            Ok(Readiness::Foreign | Readiness::Lost) => {
-                ConnectError::Other(io::Error::new(io::ErrorKind::InvalidData, "it does not speak HTTP/2"))
+        let left = timeout.saturating_sub(started.elapsed());
+        let error = match tokio::time::timeout(left, session.ready()).await {
+            Ok(Readiness::Ready) if session.can_open() => {
+                sessions.open.borrow_mut().push(session);
+                return Ok(Outcome::Made);
             }
+            Ok(Readiness::Ready) => no_session("it takes no requests"),
+            Ok(Readiness::Foreign) if speech == Speech::Http => {
+                sessions.declined.set(Some(Instant::now()));
+                return Ok(Outcome::Declined);
+            }
+            // Some that speak HTTP/1.1 only say nothing to the preface; so do some that are about to end.
+            Ok(Readiness::Lost) if speech == Speech::Http => return Ok(Outcome::Declined),
+            Ok(Readiness::Foreign | Readiness::Lost) => no_session("it does not speak HTTP/2"),
             Err(_) => ConnectError::Timeout,
         };
         session.go_away(GoAway::Now(ErrorCode::NO_ERROR));
@@ -209,4 +237,8 @@ impl Cluster {
         self.failed(index, Instant::now());
         Err(ConnectFailure::Endpoint(index, Rc::new(error)))
     }
+}
+
+fn no_session(why: &'static str) -> ConnectError {
+    ConnectError::Other(io::Error::new(io::ErrorKind::InvalidData, why))
 }

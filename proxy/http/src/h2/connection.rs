@@ -28,6 +28,10 @@ use headers::Block;
 use queue::{QUANTUM_BYTES, QUANTUM_OUTPUT_BYTES, Queue};
 use receive::Reading;
 
+/// `WINDOW_UPDATE` frames that a stream, or a frame of data on it, lets the peer send: gRPC's C core sends nearly three for
+/// every message, however short, Envoy's limit is 20.
+const WINDOW_UPDATES_EARNED: u32 = 20;
+
 /// One HTTP/2 connection (RFC 9113), as a state machine: bytes that arrived go into [`Connection::receive`], what is to be
 /// written comes out of [`Connection::swap_output`], and requests and responses are sent with the calls in between.
 ///
@@ -191,6 +195,11 @@ impl Connection {
     /// Whether no new streams are taken, by us or by the peer.
     pub fn is_going_away(&self) -> bool {
         self.is_left || self.leaving != Leaving::Not || self.failed.is_some()
+    }
+
+    /// Whether the peer has said that it takes, or opens, no more streams.
+    pub fn is_left(&self) -> bool {
+        self.is_left
     }
 
     /// Whether streams that the peer opens from now on are ignored.

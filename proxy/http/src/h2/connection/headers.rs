@@ -1,7 +1,7 @@
 //! Header blocks: gathered from their frames, decoded, and given to their streams (RFC 9113 sections 4.3, 6.2, 6.10 and
 //! 8.1).
 
-use super::{Connection, End, Event, GoAway, Leaving, Role, close::Absent};
+use super::{Connection, End, Event, GoAway, Leaving, Role, WINDOW_UPDATES_EARNED, close::Absent};
 use crate::{
     Head,
     h2::{
@@ -220,7 +220,7 @@ impl Connection {
         self.opened += 1;
         self.budgets.ignored.earn(2);
         self.budgets.pings.earn(1);
-        self.budgets.window_updates.earn(2);
+        self.budgets.window_updates.earn(WINDOW_UPDATES_EARNED);
         self.streams.insert(Stream {
             id,
             receiving,

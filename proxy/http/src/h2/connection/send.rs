@@ -1,6 +1,6 @@
 //! What the caller sends (RFC 9113 sections 5.2, 6.1, 6.2 and 8.1).
 
-use super::{Connection, End, Gone, OpenError, Role, queue::QUANTUM_BYTES};
+use super::{Connection, End, Gone, OpenError, Role, WINDOW_UPDATES_EARNED, queue::QUANTUM_BYTES};
 use crate::{
     Head,
     h2::{
@@ -125,8 +125,9 @@ impl Connection {
             let flags = if rest.is_empty() && end == End::Stream { frame::END_STREAM } else { 0 };
             frame::write_control(Kind::Data, flags, id, part, &mut self.output);
             self.budgets.pings.earn(1);
-            // One for the stream and one for the connection, as seldom or as often as each is read.
-            self.budgets.window_updates.earn(2 + u32::try_from(part.len() / 256).unwrap_or(0));
+            self.budgets
+                .window_updates
+                .earn(WINDOW_UPDATES_EARNED + u32::try_from(part.len() / 256).unwrap_or(0));
             if data.is_empty() {
                 break;
             }
