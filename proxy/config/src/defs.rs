@@ -276,7 +276,7 @@ settings! {
         Http2StreamWindowBytes = "http2_stream_window_bytes": size(KIB, 16 * MIB), "64KiB",
             "Bytes that a peer may send on one stream before they are passed on. Larger is faster over long distances and costs as much memory per stream when the other side is slow.";
         Http2ConnectionWindowBytes = "http2_connection_window_bytes": size(64 * KIB, 256 * MIB), "1MiB",
-            "The same over all streams of one connection, so it bounds what the bodies on it cost in memory.";
+            "The same over all streams of a connection of a client. An upstream connection, which many clients share, has room for all its streams.";
         Http2OutputBytesMax = "http2_output_bytes_max": size(16 * KIB, 16 * MIB), "65572",
             "Bytes that may wait for one connection to take them before its streams are no longer read from; four full frames by default.";
         Http2AnswerBytesMax = "http2_answer_bytes_max": size(KIB, MIB), "16KiB",
@@ -312,7 +312,7 @@ settings! {
         Http2IgnoredFramesPerSecond = "http2_ignored_frames_per_second": PER_SECOND, "50",
             "How many of http2_ignored_frames_burst come back each second.";
         Http2PingInterval = "http2_ping_interval": TIMEOUT, "20s",
-            "An upstream connection with open streams that has been silent this long is asked for a sign of life; 0: never.";
+            "An upstream connection with open streams that has said nothing for this long since something was sent to it is asked for a sign of life; 0: never.";
         Http2PingTimeout = "http2_ping_timeout": span(1, MINUTE), "10s",
             "How long that sign of life may take; then the connection is closed and its requests fail.";
         Http2SettingsTimeout = "http2_settings_timeout": span(1, MINUTE), "10s",
