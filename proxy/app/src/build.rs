@@ -320,7 +320,7 @@ mod tests {
         let connection_window_bytes = codec.streams_max * codec.stream_window_bytes;
         let shared = h2::Settings { connection_window_bytes, ..codec };
         assert_eq!((is_on, server, client), (true, codec, shared));
-        assert_eq!(ping_interval, Some(Duration::from_secs(20)));
+        assert_eq!(ping_interval, None);
         assert_eq!((ping_timeout, settings_timeout), (Duration::from_secs(10), Duration::from_secs(10)));
     }
 

@@ -340,6 +340,9 @@ impl<'a> Exchange<'a> {
             cluster.failed(index, self.worker.now());
         }
         self.note_fault(fault, stale);
+        if let (Fault::ResponseTimeout, Some(stream)) = (fault, lease.link.stream_mut()) {
+            stream.leave_if_silent(self.started);
+        }
         if summary.committed {
             // What there is of the response is delivered, unless its end could be taken for a clean one.
             let is_stream = self.connection.link.stream_mut().is_some();
@@ -367,9 +370,10 @@ impl<'a> Exchange<'a> {
             }
         }
         if fault == Fault::Refused
+            && self.call.is_some()
             && let Some(stream) = self.connection.link.stream_mut()
         {
-            // The client may send it again, which we cannot: its body is gone.
+            // Clients of gRPC send it again by themselves, which we cannot: its body is gone.
             stream.set_abort(ErrorCode::REFUSED_STREAM);
             return Attempt::Ended(Outcome::Abort);
         }

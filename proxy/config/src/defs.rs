@@ -311,8 +311,8 @@ settings! {
             "Frames without an effect, such as PRIORITY (CVE-2019-9513), that one connection may have at once. Every stream that is opened gives two back; one more ends it.";
         Http2IgnoredFramesPerSecond = "http2_ignored_frames_per_second": PER_SECOND, "50",
             "How many of http2_ignored_frames_burst come back each second.";
-        Http2PingInterval = "http2_ping_interval": TIMEOUT, "20s",
-            "An upstream connection with open streams that has said nothing for this long since something was sent to it is asked for a sign of life; 0: never.";
+        Http2PingInterval = "http2_ping_interval": TIMEOUT, "0",
+            "An upstream connection with open streams that has been silent this long is asked for a sign of life; 0: never. Servers of gRPC end connections that ask more often than every five minutes.";
         Http2PingTimeout = "http2_ping_timeout": span(1, MINUTE), "10s",
             "How long that sign of life may take; then the connection is closed and its requests fail.";
         Http2SettingsTimeout = "http2_settings_timeout": span(1, MINUTE), "10s",

@@ -68,13 +68,9 @@ fn assert_flooded(proxy: &TestProxy, client: &mut Client, kind: &str) {
 /// What was begun is over on both sides soon after its client is gone.
 fn assert_no_stream_is_left(proxy: &TestProxy) {
     for side in ["downstream", "upstream"] {
-        let active = || proxy.metric("spurline_http2_streams_active", &[("side", side)]);
-        let mut last = 0.0;
-        let settled = (0..1000).any(|_| {
-            last = active();
-            last == 0.0
+        eventually(&format!("no stream is left {side}"), || {
+            (proxy.metric("spurline_http2_streams_active", &[("side", side)]) == 0.0).then_some(())
         });
-        assert!(settled, "{last} streams are left {side}");
     }
 }
 
@@ -377,7 +373,7 @@ fn no_window_of_a_connection_leaks_away() {
                 client.send(&frame::data(stream, b"more", frame::END_STREAM));
                 client.sent(stream, 4);
             }
-            assert!(client.ping(), "{more}: round {round}");
+            assert!(client.ping(), "{more}: round {round}: {:?}", proxy.metrics());
         }
         let large = vec![b'l'; 10_000_000];
         let stream = client.post("/large", &[], &large);

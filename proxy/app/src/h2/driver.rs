@@ -24,12 +24,8 @@ pub(crate) struct Driver {
     progress: Progress,
     /// Writing was put off for what the streams may have to add.
     is_deferred: bool,
-    /// When something was received last.
-    heard: Instant,
     /// Since when a frame or a head has been incomplete.
     incomplete: Option<Instant>,
-    /// When something was written last.
-    wrote: Instant,
     /// Since when the peer has taken nothing of what is to be written.
     stalled: Option<Instant>,
 }
@@ -49,7 +45,7 @@ pub(crate) enum Progress {
 
 impl Driver {
     /// `input` is what has been read already.
-    pub(crate) fn new(session: Rc<Session>, transport: Transport, input: Buffer, now: Instant) -> Self {
+    pub(crate) fn new(session: Rc<Session>, transport: Transport, input: Buffer) -> Self {
         Self {
             session,
             transport,
@@ -57,9 +53,7 @@ impl Driver {
             output: Buffer::default(),
             progress: Progress::Going,
             is_deferred: false,
-            heard: now,
             incomplete: None,
-            wrote: now,
             stalled: None,
         }
     }
@@ -70,17 +64,12 @@ impl Driver {
 
     /// When something was received last.
     pub(crate) fn heard(&self) -> Instant {
-        self.heard
+        self.session.with(|state| state.heard())
     }
 
     /// Since when a frame or a head has been incomplete.
     pub(crate) fn incomplete(&self) -> Option<Instant> {
         self.incomplete
-    }
-
-    /// When something was written last.
-    pub(crate) fn wrote(&self) -> Instant {
-        self.wrote
     }
 
     /// Since when the peer has taken nothing of what is to be written.
@@ -174,16 +163,16 @@ impl Driver {
 
     /// Takes in what has been read. Whether any of it could be used.
     fn receive(&mut self, requests: &mut Vec<Opened>) -> bool {
-        self.heard = Instant::now();
+        let now = Instant::now();
         let was_amid_head = self.session.with(|state| state.connection.is_amid_head());
-        match self.session.receive(self.input.data(), self.heard, requests) {
+        match self.session.receive(self.input.data(), now, requests) {
             Ok(used) => {
                 self.input.consume(used);
                 let is_amid =
                     !self.input.is_empty() || self.session.with(|state| state.connection.is_amid_head());
                 // What is incomplete now began now if something was completed before it.
                 let earlier = self.incomplete.filter(|_| used == 0 || was_amid_head);
-                self.incomplete = is_amid.then(|| earlier.unwrap_or(self.heard));
+                self.incomplete = is_amid.then(|| earlier.unwrap_or(now));
                 self.session.with(State::wake_writable);
                 used > 0
             }
@@ -210,7 +199,7 @@ impl Driver {
         }
         match self.output.poll_flush(cx, &mut self.transport) {
             Poll::Ready(Ok(_)) => {
-                (self.wrote, self.stalled) = (Instant::now(), None);
+                self.stalled = None;
                 Ok(true)
             }
             Poll::Ready(Err(error)) => {

@@ -67,7 +67,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) {
         worker,
         connection,
         security,
-        driver: Driver::new(session, transport, input, now),
+        driver: Driver::new(session, transport, input),
         requests: Vec::new(),
         opened: now,
         idle: Some(now),

@@ -43,6 +43,8 @@ pub(super) struct State {
     /// The socket is gone, or the peer broke the protocol.
     is_lost: bool,
     readiness: Option<Readiness>,
+    /// When something was received last.
+    heard: Instant,
     /// Who waits for that.
     ready: Option<Waker>,
     /// Streams were given something.
@@ -115,6 +117,7 @@ impl Session {
                 is_called: false,
                 is_lost: false,
                 readiness: None,
+                heard: Instant::now(),
                 ready: None,
                 has_news: false,
                 head: Head::default(),
@@ -199,6 +202,13 @@ impl Session {
         self.send(|state| state.connection.go_away(how));
     }
 
+    /// Takes no more requests if nothing has been heard since then: the upstream may be gone without a word.
+    pub(crate) fn leave_if_silent(&self, since: Instant) {
+        if self.with(|state| state.heard < since) && !self.is_over() {
+            self.go_away(GoAway::Now(ErrorCode::NO_ERROR));
+        }
+    }
+
     pub(super) fn shard(&self) -> &Shard {
         &self.shard
     }
@@ -226,9 +236,10 @@ impl Session {
         now: Instant,
         requests: &mut Vec<Opened>,
     ) -> Result<usize, Violation> {
-        let now = now.saturating_duration_since(self.epoch);
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
+        state.heard = now;
+        let now = now.saturating_duration_since(self.epoch);
         let mut head = std::mem::take(&mut state.head);
         let mut used = 0;
         loop {
@@ -358,6 +369,10 @@ impl State {
         if self.driver.as_ref().is_none_or(|driver| !driver.will_wake(cx.waker())) {
             self.driver = Some(cx.waker().clone());
         }
+    }
+
+    pub(super) fn heard(&self) -> Instant {
+        self.heard
     }
 
     pub(super) fn is_lost(&self) -> bool {

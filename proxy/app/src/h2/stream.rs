@@ -4,6 +4,7 @@ use std::{
     io,
     rc::Rc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use spurline_http::{
@@ -200,6 +201,11 @@ impl Stream {
             }
             if sent == 0 { Poll::Pending } else { Poll::Ready(Ok(sent)) }
         })
+    }
+
+    /// See [`Session::leave_if_silent`].
+    pub(crate) fn leave_if_silent(&self, since: Instant) {
+        self.session.leave_if_silent(since);
     }
 
     /// Says why the stream will have ended before everything was sent.

@@ -214,7 +214,7 @@ impl Cluster {
         }
         let parts = &self.parts;
         let session = Session::new(Role::Client, parts.params.client, (&self.shard, &parts.heads));
-        let driver = Driver::new(Rc::clone(&session), transport, Buffer::default(), Instant::now());
+        let driver = Driver::new(Rc::clone(&session), transport, Buffer::default());
         tokio::task::spawn_local(upstream::drive(driver, Rc::clone(parts), permit));
         let left = timeout.saturating_sub(started.elapsed());
         let error = match tokio::time::timeout(left, session.ready()).await {
