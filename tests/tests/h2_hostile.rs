@@ -35,11 +35,11 @@ fn listening(upstream: std::net::SocketAddr, more: &str) -> Builder {
 }
 
 /// Plays a row and reads what comes of it.
-fn play(proxy: &TestProxy, row: &Row) -> (Client, Answer) {
+fn play(proxy: &TestProxy, row: &Row, target: &str) -> (Client, Answer) {
     let mut client = Client::connect(proxy.address());
     client.settle();
     let stream = client.next_stream();
-    let _ = client.write(&(row.frames)(stream).iter().flat_map(Frame::bytes).collect::<Vec<_>>());
+    let _ = client.write(&row.frames(stream, target).iter().flat_map(Frame::bytes).collect::<Vec<_>>());
     let answer = client.answer(stream);
     (client, answer)
 }
@@ -57,6 +57,11 @@ fn judge(row: &Row, answer: &Answer) -> Result<(), String> {
         Expect::Either if served || reset || refused => Ok(()),
         _ => Err(format!("{:?} and not {}", row.expect, short())),
     }
+}
+
+/// Whether a request belongs to the row with this target, or has one that no row was given.
+fn is_of(seen: &str, target: &str) -> bool {
+    seen == target || !(seen.starts_with("/row-") || seen == "/innocent")
 }
 
 /// An innocent request on the same connection, or on a new one if this one was ended.
@@ -77,12 +82,14 @@ fn malformed_requests_reach_no_upstream_of_http1() {
     let recorder = Recorder::start("one");
     let proxy = listening(recorder.address(), HTTP1).start();
     let mut failed = Vec::new();
-    for row in rows() {
+    for (number, row) in rows().into_iter().enumerate() {
+        // One that is answered before it arrives is not taken for a later one.
+        let target = format!("/row-{number}");
         let (whole, aborted) = (recorder.requests().len(), recorder.aborted().len());
-        let (client, answer) = play(&proxy, &row);
+        let (client, answer) = play(&proxy, &row, &target);
         let mut verdict = judge(&row, &answer).and_then(|()| innocent(&proxy, client));
         let seen: Vec<_> = recorder.requests().drain(whole..).map(|one| one.request).collect();
-        let hostile: Vec<_> = seen.iter().filter(|one| one.head.target() != "/innocent").collect();
+        let hostile: Vec<_> = seen.iter().filter(|one| is_of(one.head.target(), &target)).collect();
         let begun = recorder.aborted().len() - aborted;
         let allowed = match row.expect {
             Expect::Refused => hostile.is_empty() && begun == 0,
@@ -109,12 +116,13 @@ fn malformed_requests_reach_no_upstream_of_http2() {
     let upstream = Upstream::start("one");
     let proxy = listening(upstream.address(), ",upstream_protocol=http2").start();
     let mut failed = Vec::new();
-    for row in rows() {
+    for (number, row) in rows().into_iter().enumerate() {
+        let target = format!("/row-{number}");
         let before = upstream.asked().len();
-        let (client, answer) = play(&proxy, &row);
+        let (client, answer) = play(&proxy, &row, &target);
         let mut verdict = judge(&row, &answer).and_then(|()| innocent(&proxy, client));
         let mut hostile = upstream.asked().split_off(before);
-        hostile.retain(|one| one.target() != "/innocent");
+        hostile.retain(|one| is_of(one.target(), &target));
         let whole = hostile.iter().filter(|one| one.end == Some(Finish::Whole)).count();
         let allowed = match row.expect {
             Expect::Refused => hostile.is_empty(),

@@ -26,29 +26,39 @@ pub(crate) struct Row {
     pub(crate) id: String,
     pub(crate) expect: Expect,
     pub(crate) check: Option<Check>,
-    /// The frames of it on a stream.
-    pub(crate) frames: Box<dyn Fn(u32) -> Vec<Frame>>,
+    head: Vec<Pair>,
+    /// Content in one frame, and perhaps trailers; without it the head ends the stream.
+    body: Option<(Vec<u8>, Option<Vec<Pair>>)>,
 }
 
 impl Row {
     fn head(id: impl Into<String>, expect: Expect, head: Vec<Pair>) -> Self {
-        let frames = move |stream| frame::headers(stream, &hpack::encode(&head), frame::END_STREAM);
-        Self { id: id.into(), expect, check: None, frames: Box::new(frames) }
+        Self { id: id.into(), expect, check: None, head, body: None }
     }
 
     /// A request with content in one frame, and perhaps trailers.
     fn whole(id: &str, expect: Expect, head: Vec<Pair>, body: &str, trailers: Option<Vec<Pair>>) -> Self {
-        let body = body.as_bytes().to_vec();
-        let frames = move |stream| {
-            let mut frames = frame::headers(stream, &hpack::encode(&head), 0);
-            let end = if trailers.is_none() { frame::END_STREAM } else { 0 };
-            frames.push(frame::data(stream, &body, end));
-            if let Some(trailers) = &trailers {
-                frames.extend(frame::headers(stream, &hpack::encode(trailers), frame::END_STREAM));
-            }
-            frames
+        let body = Some((body.as_bytes().to_vec(), trailers));
+        Self { id: id.to_owned(), expect, check: None, head, body }
+    }
+
+    /// The frames of it on a stream. Where its target is none of its own it is `target`.
+    pub(crate) fn frames(&self, stream: u32, target: &str) -> Vec<Frame> {
+        let mut head = self.head.clone();
+        for (_, path) in head.iter_mut().filter(|(name, value)| name == b":path" && value == ROW.as_bytes()) {
+            *path = target.as_bytes().to_vec();
+        }
+        let block = hpack::encode(&head);
+        let Some((body, trailers)) = &self.body else {
+            return frame::headers(stream, &block, frame::END_STREAM);
         };
-        Self { id: id.to_owned(), expect, check: None, frames: Box::new(frames) }
+        let mut frames = frame::headers(stream, &block, 0);
+        let end = if trailers.is_none() { frame::END_STREAM } else { 0 };
+        frames.push(frame::data(stream, body, end));
+        if let Some(trailers) = trailers {
+            frames.extend(frame::headers(stream, &hpack::encode(trailers), frame::END_STREAM));
+        }
+        frames
     }
 
     fn check(mut self, check: Check) -> Self {
