@@ -10,6 +10,8 @@
 
 #[path = "h2_semantics/away.rs"]
 mod away;
+#[path = "h2_semantics/neighbours.rs"]
+mod neighbours;
 #[path = "h2_semantics/pairs.rs"]
 mod pairs;
 #[path = "h2_semantics/storms.rs"]
