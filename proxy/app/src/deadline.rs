@@ -138,7 +138,7 @@ impl Deadlines {
     }
 
     fn millis(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.epoch).as_millis()).unwrap_or(NEVER - 1)
+        u64::try_from(at.saturating_duration_since(self.epoch).as_millis()).unwrap_or(NEVER - 2)
     }
 }
 
@@ -169,7 +169,8 @@ impl Deadline {
     /// Sets the deadline to `after` from `now`, `None` for none. That an earlier one has passed is forgotten: who sets a
     /// deadline has moved on from what the earlier one was for.
     pub(crate) fn set(&self, now: Instant, after: Option<Duration>) {
-        let at_millis = after.map_or(NEVER, |after| self.owner.millis(now + after));
+        // Late by a part of a millisecond and never early: who is told looks at the exact time.
+        let at_millis = after.map_or(NEVER, |after| self.owner.millis(now + after) + 1);
         self.with(|slot| {
             slot.at_millis = at_millis;
             slot.signals &= !Signal::Expired.bit();

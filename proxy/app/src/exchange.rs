@@ -321,7 +321,7 @@ impl<'a> Exchange<'a> {
 
     /// The session took no request after all.
     fn unopened(&mut self, lease: &Lease) -> Attempt {
-        if self.may_retry(lease.cluster()) {
+        if self.may_repeat() {
             return Attempt::Retry(RetryReason::Refused, lease.index());
         }
         Attempt::Failed(Reply::new(503, Reason::UpstreamRefused))
@@ -356,7 +356,7 @@ impl<'a> Exchange<'a> {
             return Attempt::Ended(if cut { Outcome::Linger } else { Outcome::Abort });
         }
         let is_untouched = self.body.framing() == Framing::None || self.body.is_untouched();
-        if fault == Fault::Refused && is_untouched && self.may_retry(&cluster) {
+        if fault == Fault::Refused && is_untouched && self.may_repeat() {
             return Attempt::Retry(RetryReason::Refused, index);
         }
         if fault.is_unanswered() {

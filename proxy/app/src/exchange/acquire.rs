@@ -108,9 +108,13 @@ impl Exchange<'_> {
         }
     }
 
-    pub(super) fn may_retry(&self, cluster: &Cluster) -> bool {
+    /// Whether the request may be sent once more that no upstream has begun to process, which costs none of them anything.
+    pub(super) fn may_repeat(&self) -> bool {
         self.record.retries < self.worker.params().upstream.retries_max
-            && cluster.try_retry(self.worker.now())
+    }
+
+    pub(super) fn may_retry(&self, cluster: &Cluster) -> bool {
+        self.may_repeat() && cluster.try_retry(self.worker.now())
     }
 
     fn refused(&self, refused: Refused) -> Failure {
