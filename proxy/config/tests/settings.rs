@@ -140,10 +140,10 @@ fn http2_is_spoken_unless_told_and_each_budget_has_its_numbers() {
     assert!(http2.is_on);
     assert_eq!((http2.streams_max, http2.upstream_streams_max), (100, 100));
     assert_eq!((http2.stream_window_bytes, http2.connection_window_bytes), (64 * 1024, 1024 * 1024));
-    assert_eq!(http2.ping_interval, Some(Duration::from_secs(20)));
-    let file = "http2: false\nhttp2_resets_burst: 7\nhttp2_resets_per_second: 0\nhttp2_ping_interval: 0\n";
+    assert_eq!(http2.ping_interval, None);
+    let file = "http2: false\nhttp2_resets_burst: 7\nhttp2_resets_per_second: 0\nhttp2_ping_interval: 5m\n";
     let http2 = with_file(file).config().http2;
-    assert_eq!((http2.is_on, http2.ping_interval), (false, None));
+    assert_eq!((http2.is_on, http2.ping_interval), (false, Some(Duration::from_secs(300))));
     assert_eq!(http2.resets, Rate { burst: 7, per_second: 0 });
     let wrong = with_args(&["--http2-stream-window-bytes=2MiB", "--http2-pings-burst=0"]).mistakes();
     assert_eq!(wrong.len(), 2, "{wrong:#?}");
