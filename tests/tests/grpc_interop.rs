@@ -27,6 +27,7 @@ use certificates::{Authority, VALID};
 use client::{Client, stream_of, wants};
 use messages::{EchoStatus, SimpleRequest, SimpleResponse, payload};
 use spurline_tests::h2::{self, Finish, Play};
+use spurline_tests::wire::frame;
 use spurline_tests::{Builder, Override, Routes, TestProxy, eventually, free_address};
 use stacks::{Server, Stack, runtime};
 use tonic::Code;
@@ -228,9 +229,8 @@ fn a_deadline_is_passed_on_and_kept() {
     let answer = client.answer(silent);
     assert_eq!((answer.status, answer.grpc_status()), (200, Some("4")), "{answer:?}");
     let answer = client.answer(begun);
-    // Once there is a head there are trailers, or a reset that clients take for the same.
-    let reset = matches!(answer.end, Some(Finish::Reset(_)));
-    assert!(answer.body.len() == 5 && (reset || answer.grpc_status() == Some("4")), "{answer:?}");
+    // Once there is a head there are trailers.
+    assert_eq!((answer.body.len(), answer.grpc_status()), (5, Some("4")), "{answer:?}");
     eventually("both are given up upstream", || {
         let ends: Vec<_> = upstream.asked().iter().map(|one| one.end).collect();
         ends.iter().all(|end| matches!(end, Some(Finish::Reset(_) | Finish::Lost(_)))).then_some(())
@@ -251,6 +251,37 @@ fn a_deadline_is_passed_on_and_kept() {
     let stream = client.open(&grpc_request(&[("grpc-timeout", "soon")]), true);
     assert!(client.ping());
     assert_eq!(client.peek(stream).end, None);
+}
+
+/// However short a deadline is, what it ends is told as such, before and after the head.
+#[test]
+fn a_deadline_that_passes_is_no_other_failure() {
+    let upstream = h2::Upstream::scripted("one", |asked| match asked.stream % 4 {
+        1 => vec![
+            Play::Head(h2::fields(&[(":status", "200"), ("content-type", "application/grpc")]), false),
+            Play::Data(b"\0\0\0\0\0".to_vec(), false),
+        ],
+        _ => Vec::new(),
+    });
+    let proxy = listening(upstream.address(), "").start();
+    let mut client = h2::Client::connect(proxy.address());
+    let mut wrong = Vec::new();
+    for round in 0..10 {
+        let timeout = format!("{}m", round + 1);
+        let streams: Vec<u32> = (0..40)
+            .map(|number| client.open(&grpc_request(&[("grpc-timeout", &timeout)]), number % 3 == 0))
+            .collect();
+        for stream in streams {
+            let answer = client.answer(stream);
+            // As clients do with what they have not finished.
+            client.reset(stream, frame::CANCEL);
+            if answer.grpc_status() != Some("4") {
+                wrong.push(format!("{timeout}: {answer:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of 400, {}", wrong.len(), wrong[0]);
+    assert_eq!((upstream.violations(), client.violations()), (Vec::new(), &[][..]));
 }
 
 #[test]
