@@ -284,7 +284,7 @@ settings! {
         Http2ContinuationsMax = "http2_continuations_max": count(0, 1000), "8",
             "CONTINUATION frames of one header block, or as many as a head of head_bytes_max fills if those are more; then the connection is ended.";
         Http2ResetsBurst = "http2_resets_burst": BURST, "500",
-            "Streams opened and reset by the client that one connection may have at once (rapid reset, CVE-2023-44487); one more ends it.";
+            "Streams reset by the client within a second that one connection may have at once (rapid reset, CVE-2023-44487); one more ends it. Each that ends in order lets it reset another.";
         Http2ResetsPerSecond = "http2_resets_per_second": PER_SECOND, "100",
             "How many of http2_resets_burst come back each second.";
         Http2ForcedResetsBurst = "http2_forced_resets_burst": BURST, "200",

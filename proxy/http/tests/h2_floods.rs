@@ -239,3 +239,46 @@ fn what_a_client_does_per_response_is_not_a_flood() {
         server.output();
     }
 }
+
+#[test]
+fn h14_a_client_that_waits_before_it_gives_up_is_none_that_floods() {
+    let mut server = Fed::server();
+    for round in 0..5_000 {
+        server.now = Duration::from_secs(u64::from(round / 1000));
+        server.feed(&get(odd(round))).unwrap();
+        // Those of more than a second ago.
+        if let Some(earlier) = round.checked_sub(50) {
+            server.now += Duration::from_secs(1);
+            server.feed(&reset(odd(earlier), ErrorCode::CANCEL)).unwrap();
+        }
+        server.output();
+    }
+}
+
+#[test]
+fn h14_a_client_of_which_half_is_served_may_give_up_the_other_half() {
+    let mut server = Fed::server();
+    for round in 0..10_000 {
+        let (served, given_up) = (odd(2 * round), odd(2 * round + 1));
+        let events = server.feed(&[get(served), get(given_up)].concat()).unwrap();
+        let Event::Head { id, .. } = events[0] else { panic!("{events:?}") };
+        server.connection.send_head(id, &response(200), End::Stream).unwrap();
+        server.feed(&reset(given_up, ErrorCode::CANCEL)).unwrap();
+        server.output();
+    }
+}
+
+#[test]
+fn messages_of_a_few_bytes_are_not_a_flood_of_windows() {
+    let mut server = Fed::server();
+    let events = server.feed(&post(1)).unwrap();
+    let Event::Head { id, .. } = events[0] else { panic!("{events:?}") };
+    server.connection.send_head(id, &response(200), End::More).unwrap();
+    for _ in 0..50_000 {
+        assert_eq!(server.connection.send_data(id, b"123456", End::More), Ok(6));
+        server.output();
+        // gRPC's C core, per message: for the stream, for the connection, and once more as it measures.
+        let windows = [window_update(1, 6), window_update(0, 6), window_update(0, 1)].concat();
+        assert_eq!(server.feed(&windows), Ok(vec![]));
+    }
+}

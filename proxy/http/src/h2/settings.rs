@@ -33,7 +33,7 @@ pub struct Settings {
     pub continuations_max: u32,
     /// Interim responses before a final one.
     pub interims_max: u8,
-    /// Streams that a client resets.
+    /// Streams that a client resets within a second. Every stream that ends in order lets it reset another.
     pub resets: Rate,
     /// Streams that a server has to reset for what the client did on them.
     pub forced_resets: Rate,

@@ -107,7 +107,9 @@ impl Connection {
         }
     }
 
+    /// Every stream that ends in order lets the client reset another: proxies of many users reset what these give up.
     pub(super) fn forget_ended(&mut self, id: StreamId) {
+        self.budgets.resets.earn(1);
         self.forget(id, Closing::Ended);
     }
 

@@ -1,5 +1,7 @@
 //! Frames that carry no message (RFC 9113 sections 6.3 to 6.5 and 6.7 to 6.9).
 
+use std::time::Duration;
+
 use super::{Connection, Event, ResetBy, Role, close::Absent};
 use crate::h2::{
     ErrorCode, StreamId, Violation,
@@ -7,6 +9,9 @@ use crate::h2::{
     frame::{self, FrameHeader, Kind},
     stream::{Closing, Turn},
 };
+
+/// A client that gives a request up later than this has waited for it, and is none that makes us work for nothing.
+const RESET_EARLY: Duration = Duration::from_secs(1);
 
 impl Connection {
     pub(super) fn read_settings(&mut self, frame: FrameHeader, payload: &[u8]) -> Result<Event, Violation> {
@@ -119,8 +124,9 @@ impl Connection {
                 Absent::Ignored | Absent::Reset | Absent::Violation(_) => self.ignore(),
             },
             Some(stream) if stream.is_closed() => self.ignore(),
-            Some(_) => {
-                if self.role == Role::Server {
+            Some(stream) => {
+                let is_early = self.now.saturating_sub(stream.opened) < RESET_EARLY;
+                if self.role == Role::Server && is_early {
                     self.budgets.resets.charge(self.now)?;
                 }
                 self.forget(id, Closing::ResetByPeer);
