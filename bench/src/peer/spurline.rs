@@ -1,4 +1,5 @@
-//! Spurline: one worker, every limit and time-out at its default, the protocol detected, metrics and admin on.
+//! Spurline: one worker, every limit and time-out but those of idle connections at its default, the protocol detected,
+//! metrics and admin on.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,7 +14,7 @@ use crate::work::{Job, Protocol, ROUTING_KEY};
 const WORKLOAD: &str = "bench/Deployment/cart";
 
 pub(super) fn command(job: &Job, overrides: u32) -> Result<Command> {
-    let Job { dir, listen, admin, baseline, fork, .. } = job;
+    let Job { dir, listen, admin, baseline, fork, connections, .. } = job;
     let routes = dir.join("routes.yaml");
     fs::write(&routes, routes_file(&fork.to_string(), overrides))?;
     let mut listener =
@@ -26,6 +27,8 @@ pub(super) fn command(job: &Job, overrides: u32) -> Result<Command> {
         command.args(["--tls-certificate", &shown]);
     }
     command.args(["--workers", "1", "--listener", &listener, "--admin-listen", &admin.to_string()]);
+    // As the peers are told: by default it is half of the descriptors, and idle connections make room for new ones.
+    command.args(["--connections-max", &(connections + 256).to_string()]);
     command.args(["--idle-timeout", "5m", "--routes"]).arg(routes);
     Ok(command)
 }
