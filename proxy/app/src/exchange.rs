@@ -335,6 +335,11 @@ impl<'a> Exchange<'a> {
             Some(Loss::Reset(code)) => Some(code),
             _ => None,
         };
+        let patience = self.patience();
+        let is_over = patience.total.is_some_and(|total| self.worker.now() - self.started >= total);
+        // A server whose timer was before ours says so by giving up.
+        let gave_up = is_over && patience.is_of_client && self.reset == Some(ErrorCode::CANCEL);
+        let fault = if gave_up { Fault::Overdue } else { fault };
         let stale = lease.reused && fault.is_unanswered() && self.reset.is_none();
         if fault.blames_upstream() && !stale {
             cluster.failed(index, self.worker.now());
