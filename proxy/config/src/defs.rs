@@ -355,7 +355,7 @@ settings! {
             "Connections to one destination, over all its endpoints, for each worker. Requests that would need one more are answered with 503.";
         UpstreamPendingMax = "upstream_pending_max": count(1, 10_000_000), "1024",
             "Requests that wait for a connection to one destination, for each worker. More are answered with 503.";
-        UpstreamRequestsMax = "upstream_requests_max": count(1, 10_000_000), "10000",
+        UpstreamRequestsMax = "upstream_requests_max": count(1, 10_000_000), "1024",
             "Requests in flight to one destination, for each worker. More are answered with 503.";
         RetriesMax = "retries_max": count(0, 10), "2",
             "Most further tries of one request, made only where nothing can have been done twice; 0: none. Replacing a kept connection that turned out to be closed is not a retry in this sense.";
