@@ -197,6 +197,11 @@ impl Worker {
         }
     }
 
+    /// Connections of clients that are open.
+    pub(crate) fn connections(&self) -> u32 {
+        u32::try_from(self.connections.get()).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn params(&self) -> &Params {
         &self.params
     }

@@ -108,6 +108,31 @@ fn a_client_that_reads_nothing_is_left_for_good() {
 }
 
 #[test]
+fn clients_that_finish_nothing_leave_some_requests_to_the_others() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let upstream = Upstream::scripted("one", move |asked| match asked.target() {
+        "/held" => vec![Play::Body, Play::Hold(held.clone()), Play::Echo],
+        _ => vec![Play::Echo],
+    });
+    let proxy = before_http2(upstream.address()).flag("--upstream-requests-max", "160").start();
+    let mut victim = Client::connect(proxy.address());
+    assert_eq!(victim.exchange("/", &[]).status, 200);
+    let mut greedy: Vec<Client> = (0..12).map(|_| Client::connect(proxy.address())).collect();
+    for client in &mut greedy {
+        (0..60).for_each(|_| drop(client.get("/held", &[])));
+        assert!(client.ping());
+    }
+    let refused = || proxy.metric("spurline_local_replies_total", &[("reason", "overflow")]);
+    eventually("somebody is refused", || (refused() > 0.0).then_some(()));
+    for round in 0..50 {
+        let answer = victim.exchange("/", &[]);
+        assert!(answer.status == 200 && !answer.local(), "{round}: {answer:?}");
+    }
+    gate.open();
+}
+
+#[test]
 fn a_deadline_while_connecting_is_nobody_elses() {
     let upstream = Upstream::start("one");
     let relay = Relay::start(upstream.address());

@@ -53,6 +53,10 @@ impl Exchange<'_> {
         cluster: &Rc<Cluster>,
         earlier: &mut Earlier,
     ) -> Result<Lease, Failure> {
+        let own = self.connection.link.stream_mut().map_or(1, |stream| stream.siblings());
+        if cluster.is_crowded(own, self.worker.connections()) {
+            return Err(Failure::Refused(Reply::new(503, Reason::Overflow)));
+        }
         loop {
             let reuse = match (earlier.fresh, self.is_replayable()) {
                 (true, _) => Reuse::Never,

@@ -203,6 +203,11 @@ impl Stream {
         })
     }
 
+    /// The streams of its connection that are served, itself among them.
+    pub(crate) fn siblings(&self) -> u32 {
+        u32::try_from(self.session.streams()).unwrap_or(u32::MAX)
+    }
+
     /// See [`Session::leave_if_silent`].
     pub(crate) fn leave_if_silent(&self, since: Instant) {
         self.session.leave_if_silent(since);

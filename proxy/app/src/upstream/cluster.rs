@@ -360,6 +360,15 @@ impl Cluster {
         }
     }
 
+    /// Whether a connection of a client that holds `own` requests is to have no more; see [`Breaker::is_crowded`].
+    pub(crate) fn is_crowded(&self, own: u32, clients: u32) -> bool {
+        let is_crowded = self.policy.borrow().breaker.is_crowded(own, clients);
+        if is_crowded {
+            self.shard.inc(Counter::BreakerOpen(metrics::Breaker::Requests));
+        }
+        is_crowded
+    }
+
     pub(super) fn hold(&self, limit: Limit) -> Result<(), ConnectFailure> {
         self.policy.borrow_mut().breaker.try_acquire(limit).map_err(|tripped| {
             self.shard.inc(Counter::BreakerOpen(match tripped.limit {

@@ -36,6 +36,9 @@ struct Held {
     requests: u32,
 }
 
+/// The part of the requests that is kept for clients which hold few: one in so many.
+const RESERVE: u32 = 8;
+
 /// The limit that refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("circuit breaker open: {} {}", .max, .limit.label())]
@@ -81,6 +84,14 @@ impl Breaker {
         *held = held.saturating_sub(1);
     }
 
+    /// Whether a connection of a client that holds `own` requests is to have no more, being one of `clients`. While most of
+    /// the requests are held, what is left is shared evenly, so that those who hold much cannot take it from the others.
+    pub(crate) fn is_crowded(&self, own: u32, clients: u32) -> bool {
+        let reserve = self.maxima.requests / RESERVE;
+        let share = (reserve / clients.max(1)).max(1);
+        self.held.requests >= self.maxima.requests - reserve && own > share
+    }
+
     fn counter(&mut self, limit: Limit) -> (&mut u32, u32) {
         match limit {
             Limit::Connections => (&mut self.held.connections, self.maxima.connections),
@@ -107,6 +118,20 @@ mod tests {
         assert_eq!(tripped, Tripped { limit: Limit::Pending, max: 1 });
         assert_eq!(tripped.to_string(), "circuit breaker open: 1 pending");
         assert_eq!(breaker.held.pending, 1);
+    }
+
+    #[test]
+    fn what_is_left_is_for_those_who_hold_little() {
+        let mut breaker = Breaker::new(Maxima { requests: 80, ..MAXIMA });
+        (0..69).for_each(|_| breaker.try_acquire(Limit::Requests).unwrap());
+        assert!(!breaker.is_crowded(69, 2));
+        breaker.try_acquire(Limit::Requests).unwrap();
+        // Ten are left, five for each of two.
+        assert!(breaker.is_crowded(6, 2) && !breaker.is_crowded(5, 2));
+        // However many there are, each may have one.
+        assert!(breaker.is_crowded(2, 1000) && !breaker.is_crowded(1, 1000));
+        breaker.release(Limit::Requests);
+        assert!(!breaker.is_crowded(69, 2));
     }
 
     #[test]
