@@ -4,7 +4,6 @@ use std::{
     future::poll_fn,
     io,
     net::SocketAddr,
-    pin::Pin,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -15,7 +14,7 @@ use spurline_http::{Head, Version};
 use spurline_net::{Accepted, Detection, Transport, detect, tls::Alpn};
 use spurline_route::Endpoint;
 use spurline_telemetry::metrics::{Counter, Detected, Limit, ListenerKind, Refusal};
-use tokio::{io::AsyncWrite as _, net::TcpStream};
+use tokio::net::TcpStream;
 
 use crate::{
     binding::Binding,
@@ -311,7 +310,8 @@ impl Connection {
     }
 
     /// Ends our side and reads on until the client has ended its own, so that what it still sends does not reset the
-    /// connection before it has read our last answer (RFC 9112 section 9.6).
+    /// connection before it has read our last answer (RFC 9112 section 9.6). A stream has been ended already; there are
+    /// clients that take its reset for a failure although the answer was whole (RFC 9113 section 8.1).
     pub(crate) async fn linger(&mut self, worker: &Worker) {
         let params = worker.params();
         self.deadline.set(worker.recent(), Some(params.timeouts.client_fin));
@@ -320,46 +320,21 @@ impl Connection {
         let mut ended = false;
         poll_fn(|cx| {
             while !self.fin && self.link.received < limit {
+                if self
+                    .link
+                    .stream_mut()
+                    .is_some_and(|stream| stream.take_end(&mut Head::default()).is_some())
+                {
+                    break;
+                }
                 if !ended {
-                    let Some(transport) = self.link.transport_mut() else { break };
-                    match Pin::new(transport).poll_shutdown(cx) {
+                    match self.link.poll_shutdown(cx) {
                         Poll::Ready(Ok(())) => ended = true,
                         Poll::Ready(Err(_)) => break,
                         Poll::Pending => {}
                     }
                 }
                 self.link.input.clear();
-                match self.poll_fill(cx) {
-                    Poll::Ready(Ok(_)) => {}
-                    Poll::Ready(Err(_)) => break,
-                    Poll::Pending => match self.deadline.poll_signal(cx) {
-                        Some(Signal::Expired) => break,
-                        Some(Signal::Changed | Signal::Evicted) => {}
-                        None => return Poll::Pending,
-                    },
-                }
-            }
-            Poll::Ready(())
-        })
-        .await;
-        if self.link.received >= limit {
-            worker.shard().inc(Counter::LimitsReached(Limit::DrainBodyBytes));
-        }
-    }
-
-    /// Reads on for a while after a stream has been answered whole, for there are clients that take a reset for a failure
-    /// whatever it says (RFC 9113 section 8.1 lets them see `NO_ERROR`). Then the stream may be reset.
-    pub(crate) async fn drain_stream(&mut self, worker: &Worker) {
-        let params = worker.params();
-        self.deadline.set(worker.recent(), Some(params.timeouts.client_fin));
-        let limit = self.link.received + params.drain_body_bytes_max;
-        poll_fn(|cx| {
-            while self.link.received < limit {
-                self.link.input.clear();
-                let Some(stream) = self.link.stream_mut() else { break };
-                if stream.take_end(&mut Head::default()).is_some() {
-                    break;
-                }
                 match self.poll_fill(cx) {
                     Poll::Ready(Ok(_)) => {}
                     Poll::Ready(Err(_)) => break,

@@ -176,6 +176,9 @@ impl<'a> Exchange<'a> {
         cluster.note_request(self.started);
         let mut earlier = Earlier::default();
         loop {
+            if self.is_given_up() {
+                return Outcome::Abort;
+            }
             let lease = match self.acquire(&cluster, &mut earlier).await {
                 Ok(lease) => lease,
                 Err(Failure::Unreachable(reply)) => match fallback.take() {
@@ -227,6 +230,7 @@ impl<'a> Exchange<'a> {
     async fn attempt(&mut self, mut lease: Lease) -> Attempt {
         self.body.release();
         if self.is_given_up() {
+            lease.keep(self.worker.recent(), None);
             return Attempt::Ended(Outcome::Abort);
         }
         self.record.upstream = lease.addr();
@@ -287,7 +291,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Whether the client has reset the stream while a connection was looked for.
+    /// Whether the client has reset the stream before anything was done for it.
     fn is_given_up(&mut self) -> bool {
         let is_given_up = self.connection.link.stream_mut().is_some_and(|stream| stream.loss().is_some());
         if is_given_up {

@@ -127,7 +127,7 @@ impl Link {
         flushed
     }
 
-    /// Ends our side of an HTTP/1 connection that has become a tunnel, once everything is sent.
+    /// Ends our side of an HTTP/1 connection, once everything is sent. A stream is ended with [`Stream::end`].
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.wire {
             Wire::Transport(transport) => Pin::new(transport).poll_shutdown(cx),

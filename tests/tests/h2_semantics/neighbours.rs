@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use spurline_tests::h2::{Client, Finish, Manners, Play, Upstream, fields, request};
-use spurline_tests::wire::frame;
-use spurline_tests::{Fault, Gate, Relay, eventually};
+use spurline_tests::wire::{frame, hpack};
+use spurline_tests::{Fault, Gate, Recorder, Relay, eventually};
 
-use super::before_http2;
+use super::{before_http2, listening};
 
 const MIB: u64 = 1 << 20;
 
@@ -132,6 +132,25 @@ fn clients_that_finish_nothing_leave_some_requests_to_the_others() {
         assert!(answer.status == 200 && !answer.local(), "{round}: {answer:?}");
     }
     gate.open();
+}
+
+#[test]
+fn what_is_given_up_at_once_reaches_no_upstream() {
+    let recorder = Recorder::start("one");
+    let proxy = listening(recorder.address(), ",upstream_protocol=http1").start();
+    let mut client = Client::connect(proxy.address());
+    assert_eq!(client.exchange("/", &[]).status, 200);
+    let block = hpack::encode(&request("GET", "/given-up", &[]));
+    let mut bytes = Vec::new();
+    for _ in 0..50 {
+        let stream = client.next_stream();
+        bytes.extend(frame::headers(stream, &block, frame::END_STREAM)[0].bytes());
+        bytes.extend(frame::reset(stream, frame::CANCEL).bytes());
+    }
+    client.write(&bytes).expect("a write");
+    assert!(client.ping());
+    assert_eq!(client.exchange("/", &[]).status, 200);
+    assert_eq!((recorder.requests().len(), recorder.accepted()), (2, 1));
 }
 
 #[test]

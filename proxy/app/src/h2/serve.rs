@@ -250,6 +250,6 @@ async fn serve_stream(job: Job) {
     };
     debug_assert!(!matches!(outcome, Outcome::Tunnel(_)), "a stream does not leave HTTP/2");
     if matches!(outcome, Outcome::Linger) {
-        connection.drain_stream(&worker).await;
+        connection.linger(&worker).await;
     }
 }
