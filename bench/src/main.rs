@@ -6,6 +6,7 @@
 //! in `tests/` do that.
 
 mod attacks;
+mod catalogue;
 mod cli;
 mod control;
 mod host;
@@ -17,6 +18,7 @@ mod probe;
 mod process;
 mod relay;
 mod report;
+mod scenario;
 mod stats;
 mod tls;
 mod work;
