@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::time::ClockId;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A running process and its descendants (nginx does its work in a child of what was started).
@@ -78,14 +79,16 @@ impl Running {
         lines.into_iter().skip(skipped).collect::<Vec<_>>().join("\n")
     }
 
-    /// User and system time of the whole tree so far, exited threads included, exited processes not.
+    /// User and system time of the whole tree so far, exited threads included, exited processes not. The kernel counts it
+    /// in nanoseconds (`clock_getcpuclockid(3)`), `/proc/<pid>/stat` shows it in ticks of 10 ms only.
     pub(crate) fn cpu_time(&self) -> Result<Duration> {
-        let ticks_per_second = rustix::param::clock_ticks_per_second();
-        let mut ticks = 0;
+        let mut total = Duration::ZERO;
         for pid in tree(self.child.id()) {
-            ticks += read_stat(pid).with_context(|| format!("{}: process {pid} is gone", self.name))?.ticks;
+            let clock = ClockId::pid_cpu_clock_id(nix::unistd::Pid::from_raw(i32::try_from(pid)?));
+            let time = clock.and_then(ClockId::now);
+            total += Duration::from(time.with_context(|| format!("{}: process {pid} is gone", self.name))?);
         }
-        Ok(Duration::from_secs(ticks) / u32::try_from(ticks_per_second)?)
+        Ok(total)
     }
 
     /// Resident and anonymous memory of the whole tree. Pages shared between its processes count once per process.
@@ -120,21 +123,13 @@ impl Drop for Running {
     }
 }
 
-/// What is needed of `/proc/<pid>/stat` (proc_pid_stat(5)).
-#[derive(Debug, PartialEq)]
-struct Stat {
-    parent: u32,
-    /// `utime` + `stime`, in clock ticks.
-    ticks: u64,
-}
-
 /// `root` and everything that descends from it, parents before children.
-fn tree(root: u32) -> Vec<u32> {
+pub(crate) fn tree(root: u32) -> Vec<u32> {
     let all: Vec<(u32, u32)> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(|pid| Some((pid, read_stat(pid).ok()?.parent)))
+        .filter_map(|pid| Some((pid, read_parent(pid)?)))
         .collect();
     let mut found = vec![root];
     let mut next = 0;
@@ -145,17 +140,15 @@ fn tree(root: u32) -> Vec<u32> {
     found
 }
 
-fn read_stat(pid: u32) -> Result<Stat> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    parse_stat(&text).with_context(|| format!("/proc/{pid}/stat has an unknown form"))
+fn read_parent(pid: u32) -> Option<u32> {
+    parse_parent(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-fn parse_stat(text: &str) -> Option<Stat> {
+/// The fourth field of `/proc/<pid>/stat` (proc_pid_stat(5)).
+fn parse_parent(stat: &str) -> Option<u32> {
     // The second field is the command name in parentheses and may itself hold spaces and parentheses.
-    let (_, after_name) = text.rsplit_once(')')?;
-    let fields: Vec<&str> = after_name.split_ascii_whitespace().collect();
-    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    Some(Stat { parent: u32::try_from(number(1)?).ok()?, ticks: number(11)? + number(12)? })
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 fn status_bytes(status: &str, field: &str) -> Result<u64> {
@@ -174,8 +167,8 @@ mod tests {
 
     #[test]
     fn a_command_name_with_parentheses_does_not_shift_the_fields() {
-        let text = "42 (odd) name)) S 7 42 42 0 -1 4194304 1 2 3 4 150 50 9 9 20 0 1 0 100 0 0";
-        assert_eq!(parse_stat(text), Some(Stat { parent: 7, ticks: 200 }));
+        let text = "42 (odd) name)) S 7 42 42 0 -1";
+        assert_eq!(parse_parent(text), Some(7));
     }
 
     #[test]
