@@ -51,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // What stands outside drives the real binaries; at most it borrows pure types and the wire.
     ("spurline-bench", &["spurline-api", "spurline-http", "spurline-route"]),
     ("spurline-demo", &["spurline-route"]),
+    ("spurline-micro", &["spurline-http", "spurline-route"]),
     ("spurline-tests", &["spurline-api", "spurline-http", "spurline-route"]),
 ];
 
@@ -160,9 +161,13 @@ pub(crate) fn impure_code(file: &File) -> Vec<String> {
         .collect()
 }
 
+/// Packages that are a workspace of their own.
+const WORKSPACES_APART: [&str; 2] = ["tests/fuzz/", "bench/relays/"];
+
 /// Dependencies of a member that do not take their version from the workspace table.
 pub(crate) fn versions_outside_the_table(file: &File) -> Vec<String> {
-    let member = file.path.ends_with("/Cargo.toml") && !file.path.starts_with("tests/fuzz/");
+    let apart = WORKSPACES_APART.iter().any(|folder| file.path.starts_with(folder));
+    let member = file.path.ends_with("/Cargo.toml") && !apart;
     let Some(text) = file.text().filter(|_| member) else { return Vec::new() };
     let mut in_dependencies = false;
     let mut wrong = Vec::new();

@@ -221,5 +221,5 @@ fn in_code(file: &File, find: impl Fn(&str) -> Option<&str>) -> Vec<String> {
 
 /// Lock files hold other people's words.
 fn written_here(file: &File) -> bool {
-    !matches!(file.path.as_str(), "Cargo.lock" | "tests/fuzz/Cargo.lock" | "LICENSE")
+    file.path != "LICENSE" && file.path != "Cargo.lock" && !file.path.ends_with("/Cargo.lock")
 }
