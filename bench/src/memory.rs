@@ -33,7 +33,7 @@ pub(crate) fn run(options: &MemoryOptions) -> Result<()> {
     let dir = host::scratch_dir()?;
     let (peers, protocol) = match options.protocol {
         Protocol::Http2 => (http2(options, dir.path())?, "HTTP/2"),
-        Protocol::Http1 | Protocol::Tls => (http1(options, dir.path())?, "HTTP/1.1"),
+        _ => (http1(options, dir.path())?, "HTTP/1.1"),
     };
     let report =
         MemoryReport { versions: Versions::read(), protocol, connections: options.connections, peers };

@@ -18,6 +18,7 @@ pub(crate) const ROUTING_KEY: &str = "bench9999999";
 pub(crate) const PATH: &str = "/cart/items?page=2";
 
 pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Which requests are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -95,6 +96,10 @@ pub(crate) enum Protocol {
     Http2,
     /// HTTP/1.1 in TLS with the client, HTTP/1.1 with the upstream.
     Tls,
+    /// HTTP/1.1 whose connections may become WebSockets.
+    WebSocket,
+    /// Bytes that nobody reads: there is no key, and everything goes to the baseline.
+    Tcp,
 }
 
 /// What a peer needs to know to be configured.
@@ -108,6 +113,8 @@ pub(crate) struct Job {
     pub(crate) fork: SocketAddr,
     /// The most downstream connections at once.
     pub(crate) connections: u32,
+    /// Keys to decide among, [`ROUTING_KEY`] the last of them. `None`: as many as the peer usually has.
+    pub(crate) overrides: Option<u32>,
 }
 
 impl Job {
@@ -122,8 +129,14 @@ impl Job {
             baseline: listen,
             fork: listen,
             connections: 0,
+            overrides: None,
         })
     }
+}
+
+/// `count` routing keys in the order of the table; the last is [`ROUTING_KEY`].
+pub(crate) fn keys(count: u32) -> impl Iterator<Item = String> {
+    (1..count).map(|n| format!("bench{n:07}")).chain([ROUTING_KEY.to_owned()])
 }
 
 /// Waits until `target` answers `traffic` with exactly `expected`.
@@ -133,14 +146,23 @@ pub(crate) fn await_answer(
     traffic: Traffic,
     expected: &[u8],
 ) -> Result<()> {
-    let deadline = Instant::now() + START_TIMEOUT;
+    await_answer_until(Instant::now() + START_TIMEOUT, running, target, (traffic, expected))
+}
+
+/// The same with another end to the patience.
+pub(crate) fn await_answer_until(
+    deadline: Instant,
+    running: &mut Running,
+    target: SocketAddr,
+    (traffic, expected): (Traffic, &[u8]),
+) -> Result<()> {
     loop {
         running.check_alive()?;
         let answer = probe::connect(target)
             .and_then(|mut stream| probe::exchange(&mut stream, PATH, &traffic.headers()));
         match answer {
             Ok(body) if body == expected => return Ok(()),
-            _ if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+            _ if Instant::now() < deadline => std::thread::sleep(POLL_INTERVAL),
             Ok(_) => bail!("{} traffic is answered by the wrong backend", traffic.label()),
             Err(error) => {
                 return Err(error)

@@ -1,19 +1,25 @@
-//! A relay as one writes it on hyper in an afternoon: its HTTP/2 server, the pooled client of hyper-util, both at their
-//! defaults, one thread. It looks for the key in `baggage`, chooses between two upstreams and streams bodies and trailers.
+//! A relay as one writes it on hyper in an afternoon: its servers, the pooled client of hyper-util, all at their
+//! defaults, one thread. It takes the key out of `baggage`, chooses between two upstreams, streams bodies and trailers, and speaks HTTP/1.1
+//! or HTTP/2 with the upstream as the client does.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use hyper::body::Incoming;
+use hyper::http::HeaderValue;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Response, Uri};
+use hyper::{Request, Response, Uri, Version};
 use hyper_util::client::legacy::{Client, Error, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::work::ROUTING_KEY;
+
+/// How a connection begins that speaks HTTP/2 by prior knowledge (RFC 9113, 3.4), and no request does.
+const HTTP2_START: &[u8] = b"PRI";
 
 /// Serves until the process is killed.
 pub(crate) fn run(listen: SocketAddr, baseline: SocketAddr, fork: SocketAddr) -> Result<()> {
@@ -21,26 +27,18 @@ pub(crate) fn run(listen: SocketAddr, baseline: SocketAddr, fork: SocketAddr) ->
     runtime.block_on(async {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).http2_only(true).build(connector);
         let relay = Arc::new(Relay {
-            client,
-            needle: format!("sd-routing-key={ROUTING_KEY}").into_bytes(),
+            http1: Client::builder(TokioExecutor::new()).build(connector.clone()),
+            http2: Client::builder(TokioExecutor::new()).http2_only(true).build(connector),
             baseline: baseline.to_string().parse()?,
             fork: fork.to_string().parse()?,
         });
         let listener = TcpListener::bind(listen).await.with_context(|| format!("bind {listen}"))?;
         loop {
             let (stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
             let relay = Arc::clone(&relay);
             tokio::spawn(async move {
-                let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                    .timer(TokioTimer::new())
-                    .serve_connection(
-                        TokioIo::new(stream),
-                        service_fn(|request| Arc::clone(&relay).forward(request)),
-                    );
-                if let Err(error) = serving.await {
+                if let Err(error) = serve(stream, relay).await {
                     eprintln!("hyper-relay: {error}");
                 }
             });
@@ -48,19 +46,38 @@ pub(crate) fn run(listen: SocketAddr, baseline: SocketAddr, fork: SocketAddr) ->
     })
 }
 
+async fn serve(stream: TcpStream, relay: Arc<Relay>) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let mut start = [0; HTTP2_START.len()];
+    // All of it comes at once: a client writes the whole preface, or a whole request.
+    let count = stream.peek(&mut start).await?;
+    let service = service_fn(move |request| Arc::clone(&relay).forward(request));
+    if start.get(..count) == Some(HTTP2_START) {
+        let server = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), service);
+        server.await?;
+    } else {
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), service)
+            .await?;
+    }
+    Ok(())
+}
+
 struct Relay {
-    client: Client<HttpConnector, Incoming>,
-    needle: Vec<u8>,
+    http1: Client<HttpConnector, Incoming>,
+    http2: Client<HttpConnector, Incoming>,
     baseline: Authority,
     fork: Authority,
 }
 
 impl Relay {
     async fn forward(self: Arc<Self>, mut request: Request<Incoming>) -> Result<Response<Incoming>, Error> {
-        let baggage = request.headers().get_all("baggage").iter();
-        let is_forked = baggage
-            .map(hyper::http::HeaderValue::as_bytes)
-            .any(|value| value.windows(self.needle.len()).any(|window| window == self.needle));
+        let lines = request.headers().get_all("baggage").iter();
+        let key = lines.map(HeaderValue::as_bytes).find_map(key_of);
+        let is_forked = key == Some(ROUTING_KEY.as_bytes());
         let mut target = request.uri().clone().into_parts();
         target.scheme = Some(Scheme::HTTP);
         target.authority = Some(if is_forked { self.fork.clone() } else { self.baseline.clone() });
@@ -69,6 +86,26 @@ impl Relay {
         if let Ok(target) = Uri::from_parts(target) {
             *request.uri_mut() = target;
         }
-        self.client.request(request).await
+        let client = if request.version() == Version::HTTP_2 { &self.http2 } else { &self.http1 };
+        client.request(request).await
+    }
+}
+
+/// The value of the member that carries the key, in one line of `baggage`, without its properties.
+fn key_of(line: &[u8]) -> Option<&[u8]> {
+    line.split(|byte| *byte == b',').find_map(|member| {
+        let value = member.trim_ascii_start().strip_prefix(b"sd-routing-key=")?;
+        value.split(|byte| *byte == b';').next()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_found_among_other_members() {
+        assert_eq!(key_of(b"tenant=acme, sd-routing-key=k1;ttl=3,x=y"), Some(b"k1".as_slice()));
+        assert_eq!(key_of(b"tenant=acme,xsd-routing-key=k1"), None);
     }
 }

@@ -1,4 +1,5 @@
-//! HAProxy: one thread, HTTP mode, upstream connections shared and kept, no logs, the key looked for in `baggage`.
+//! HAProxy: one thread, HTTP mode, upstream connections shared and kept, no logs. The key is taken out of `baggage` with `param` and looked
+//! up in a map file that names the backend (configuration manual, 7.3.1 "Converters"; the way its maps are documented for large tables).
 
 use std::fs;
 use std::process::Command;
@@ -6,27 +7,34 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::tls::certificate;
-use crate::work::{Job, Protocol, ROUTING_KEY};
+use crate::work::{Job, Protocol, keys};
 
 /// HAProxy stops keeping upstream connections once a fifth of its descriptors are in use, and derives those from
 /// `maxconn`: a limit close to the load would make it connect anew for every request.
 /// Where the limit of descriptors is lower than it wants for that, it warns and goes on.
 const CONNECTIONS_MAX: u32 = 4000;
 
-pub(super) fn command(job: &Job) -> Result<Command> {
-    let path = job.dir.join("haproxy.cfg");
-    fs::write(&path, config(job))?;
+pub(super) fn command(job: &Job, count: u32) -> Result<Command> {
+    let (path, map) = (job.dir.join("haproxy.cfg"), job.dir.join("haproxy.map"));
+    fs::write(&map, keys(count).map(|key| key + " fork\n").collect::<String>())?;
+    let choice =
+        format!("%[req.fhdr(baggage),param(sd-routing-key,\",\"),map_str({},baseline)]", map.display());
+    fs::write(&path, config(job, &choice))?;
     let mut command = Command::new("haproxy");
     command.arg("-db").arg("-f").arg(path);
     Ok(command)
 }
 
-fn config(job: &Job) -> String {
+fn config(job: &Job, choice: &str) -> String {
     let Job { listen, baseline, fork, connections, dir, .. } = job;
     let (bind, server) = match job.protocol {
-        Protocol::Http1 => (String::new(), ""),
+        Protocol::Http1 | Protocol::WebSocket | Protocol::Tcp => (String::new(), ""),
         Protocol::Http2 => (" proto h2".to_owned(), " proto h2"),
         Protocol::Tls => (format!(" ssl crt {}", dir.join(certificate::PEM).display()), ""),
+    };
+    let (mode, rule) = match job.protocol {
+        Protocol::Tcp => ("tcp", String::new()),
+        _ => ("http\n    option http-keep-alive\n    http-reuse always", format!("use_backend {choice}")),
     };
     let connections_max = CONNECTIONS_MAX.max(connections + 100);
     format!(
@@ -35,18 +43,16 @@ fn config(job: &Job) -> String {
     no strict-limits
     maxconn {connections_max}
 defaults
-    mode http
-    option http-keep-alive
-    http-reuse always
+    mode {mode}
     timeout connect 1s
     timeout client 5m
     timeout server 5m
     timeout http-request 10s
     timeout http-keep-alive 5m
+    timeout tunnel 1h
 frontend bench
     bind {listen}{bind}
-    acl forked req.hdr(baggage) -m sub sd-routing-key={ROUTING_KEY}
-    use_backend fork if forked
+    {rule}
     default_backend baseline
 backend baseline
     server app {baseline}{server}

@@ -6,15 +6,21 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::tls::certificate;
-use crate::work::{Job, Protocol, ROUTING_KEY};
+use crate::work::{Job, Protocol, keys};
 
 const KEEP_ALIVE: &str = "keepalive_timeout 1h; keepalive_time 24h; keepalive_requests 1000000000;";
 
 const HTTP1_RELAY: &str = "proxy_pass http://$chosen; proxy_http_version 1.1; proxy_max_temp_file_size 0; \
                            proxy_set_header Connection \"\"; proxy_set_header Host $http_host;";
+
+/// Its default, and more with more keys.
+const HASH_SLOTS_MIN: u32 = 2048;
+
+/// Where Debian's `libnginx-mod-stream` puts it.
+const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
 /// A larger body cannot stand in the configuration and comes from a file.
 const TEXT_BYTES_MAX: usize = 3500;
@@ -22,30 +28,57 @@ const TEXT_BYTES_MAX: usize = 3500;
 /// Where a backend tells how many connections it accepted.
 pub(crate) const STATUS_PATH: &str = "/bench-status";
 
-/// The proxy: 128 kept upstream connections, the key looked for in `baggage`.
-pub(super) fn proxy(job: &Job) -> Result<Command> {
+/// What its guide to WebSocket proxying asks for besides [`HTTP1_RELAY`]; it takes the place of that.
+const UPGRADE_RELAY: &str = "proxy_pass http://$chosen; proxy_http_version 1.1; proxy_max_temp_file_size 0; \
+                             proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade; \
+                             proxy_set_header Host $http_host; proxy_read_timeout 1h;";
+
+/// The proxy: 128 kept upstream connections. The key is taken out of `baggage` by the expression of one `map` and looked up in the hash of another
+/// (modules ngx_http_map, ngx_http_upstream "keepalive"; its `map_hash_*` are what it asks for when they are too small).
+pub(super) fn proxy(job: &Job, count: u32) -> Result<Command> {
     let Job { dir, listen, baseline, fork, connections, .. } = job;
+    if job.protocol == Protocol::Tcp {
+        return tcp_proxy(job);
+    }
     let upstream = |name: &str, server: &SocketAddr| {
         format!("upstream {name} {{ server {server}; keepalive 128; {KEEP_ALIVE} }}\n")
     };
     let (speech, relay) = match job.protocol {
-        Protocol::Http1 => (String::new(), HTTP1_RELAY),
         // Its ordinary proxy module speaks HTTP/1 only to upstreams; the one for gRPC takes any request.
-        Protocol::Http2 => (" http2".to_owned(), "grpc_pass grpc://$chosen;"),
-        Protocol::Tls => (" ssl".to_owned(), HTTP1_RELAY),
+        Protocol::Http2 => (" http2", "grpc_pass grpc://$chosen;"),
+        Protocol::Tls => (" ssl", HTTP1_RELAY),
+        Protocol::WebSocket => ("", UPGRADE_RELAY),
+        Protocol::Http1 | Protocol::Tcp => ("", HTTP1_RELAY),
     };
-    let shown = match job.protocol {
-        Protocol::Tls => tls(dir),
-        _ => String::new(),
-    };
-    let http = [
-        format!("map $http_baggage $chosen {{ default baseline; ~sd-routing-key={ROUTING_KEY} fork; }}\n"),
-        upstream("baseline", baseline),
-        upstream("fork", fork),
-        format!("server {{ listen {listen}{speech} backlog=4096; {shown} client_max_body_size 0;\n"),
-        format!("location / {{ {relay} }} }}\n"),
-    ];
-    command(dir, "nginx", &http.concat(), *connections)
+    let shown = if job.protocol == Protocol::Tls { tls(dir) } else { String::new() };
+    let mut http = format!(
+        "map_hash_max_size {}; map_hash_bucket_size 128;
+map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
+map $http_baggage $key {{ default ''; '~(?:^|,)\\s*sd-routing-key\\s*=\\s*(?<value>[^,;\\s]*)' $value; }}
+map $key $chosen {{ default baseline;\n",
+        HASH_SLOTS_MIN.max(2 * count)
+    );
+    for key in keys(count) {
+        http.push_str(&format!("{key} fork;\n"));
+    }
+    http.push_str("}\n");
+    http.push_str(&upstream("baseline", baseline));
+    http.push_str(&upstream("fork", fork));
+    http.push_str(&format!(
+        "server {{ listen {listen}{speech} backlog=4096; {shown} client_max_body_size 0;\nlocation / {{ {relay} }} }}\n"
+    ));
+    command(dir, "nginx", &http, *connections)
+}
+
+/// Bytes as they come, by its stream module.
+fn tcp_proxy(job: &Job) -> Result<Command> {
+    ensure!(Path::new(STREAM_MODULE).is_file(), "nginx's stream module is missing: run bench/setup.sh");
+    let stream = format!(
+        "server {{ listen {} backlog=4096; proxy_pass {}; proxy_timeout 1h; tcp_nodelay on; }}\n",
+        job.listen, job.baseline
+    );
+    let modules = format!("load_module {STREAM_MODULE};\n");
+    write(&job.dir, "nginx", &format!("{modules}{}stream {{\n{stream}}}\n", head(job.connections)))
 }
 
 fn tls(dir: &Path) -> String {
@@ -78,20 +111,31 @@ pub(crate) fn backend(dir: &Path, servers: [(SocketAddr, &String); 2], connectio
 }
 
 fn command(dir: &Path, name: &str, http: &str, connections: u32) -> Result<Command> {
-    let prefix = dir.join(name);
-    fs::create_dir_all(&prefix)?;
-    let path = prefix.join("nginx.conf");
-    // Downstream and upstream of each connection, and the listeners.
-    let worker_connections = 2 * connections + 256;
     let config = format!(
-        "daemon off; worker_processes 1; pcre_jit on; pid nginx.pid; error_log stderr;
-events {{ worker_connections {worker_connections}; }}
-http {{
+        "{}http {{
 access_log off; {KEEP_ALIVE}
 client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;
 {http}}}
-"
+",
+        head(connections)
     );
+    write(dir, name, &config)
+}
+
+fn head(connections: u32) -> String {
+    // Downstream and upstream of each connection, and the listeners.
+    let worker_connections = 2 * connections + 256;
+    format!(
+        "daemon off; worker_processes 1; pcre_jit on; pid nginx.pid; error_log stderr;
+events {{ worker_connections {worker_connections}; }}
+"
+    )
+}
+
+fn write(dir: &Path, name: &str, config: &str) -> Result<Command> {
+    let prefix = dir.join(name);
+    fs::create_dir_all(&prefix)?;
+    let path = prefix.join("nginx.conf");
     fs::write(&path, config)?;
     let mut command = Command::new("nginx");
     command.args(["-e", "stderr", "-p"]).arg(&prefix).arg("-c").arg(path);

@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::host::spurline_proxy;
 use crate::tls::certificate;
-use crate::work::{Job, Protocol, ROUTING_KEY};
+use crate::work::{Job, Protocol, keys};
 
 const WORKLOAD: &str = "bench/Deployment/cart";
 
@@ -20,6 +20,9 @@ pub(super) fn command(job: &Job, overrides: u32) -> Result<Command> {
     let mut listener =
         format!("name=bench,listen={listen},workload={WORKLOAD},port=8080,baseline={baseline}");
     let mut command = Command::new(spurline_proxy()?);
+    if job.protocol == Protocol::Tcp {
+        listener.push_str(",protocol=tcp");
+    }
     if job.protocol == Protocol::Tls {
         let (chain, key) = (dir.join(certificate::CHAIN), dir.join(certificate::KEY));
         listener.push_str(",tls=terminate");
@@ -35,8 +38,7 @@ pub(super) fn command(job: &Job, overrides: u32) -> Result<Command> {
 
 /// `overrides` sandboxes that each fork the workload; the last has the key the load sends.
 fn routes_file(fork: &str, overrides: u32) -> String {
-    let keys: Vec<String> =
-        (1..overrides).map(|n| format!("bench{n:07}")).chain([ROUTING_KEY.to_owned()]).collect();
+    let keys: Vec<String> = keys(overrides).collect();
     let mut text = String::from("sandboxes:\n");
     for key in &keys {
         // Writing to a String cannot fail.
@@ -55,6 +57,7 @@ fn routes_file(fork: &str, overrides: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::work::ROUTING_KEY;
 
     #[test]
     fn the_measured_key_is_the_last_of_the_table() {
