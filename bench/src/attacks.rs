@@ -53,7 +53,8 @@ struct Strain {
 
 /// Measures and prints; writes JSON when asked to.
 pub(crate) fn run(options: &AttacksOptions) -> Result<()> {
-    host::check_peers(&[options.peer], &[])?;
+    host::check()?;
+    host::check_peer(options.peer)?;
     host::allow_descriptors(2 * u64::from(CONNECTIONS_MAX) + 2048)?;
     let dir = host::scratch_dir()?;
     let runtime = host::runtime()?;

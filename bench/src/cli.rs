@@ -7,14 +7,10 @@ use anyhow::{Context, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::attacks::script::ATTACKS;
-use crate::http2::Call;
 use crate::peer::Peer;
-use crate::work::{Protocol, Traffic};
+use crate::scenario::Pace;
 
-pub(crate) use self::options::{
-    AttacksOptions, ControlLoadOptions, ControlOptions, Http1Options, Http2Options, MemoryOptions, Task,
-    TlsOptions,
-};
+pub(crate) use self::options::{AttacksOptions, ControlLoadOptions, ControlOptions, RunOptions, Task};
 
 mod options;
 
@@ -22,39 +18,15 @@ mod options;
 pub(crate) fn parse() -> Result<Task> {
     let matches = command().get_matches();
     match matches.subcommand() {
-        Some(("http1", m)) => Ok(Task::Http1(Http1Options {
-            peers: peers(m)?,
-            rounds: required(m, "rounds")?,
-            seconds: required(m, "seconds")?,
-            connections: required(m, "connections")?,
-            body_bytes: usize::from(required::<u16>(m, "body")?),
-            traffic: traffic(m),
-            save: m.get_one("save").cloned(),
+        Some(("run", m)) => Ok(Task::Run(RunOptions {
+            scenarios: m.get_many::<String>("scenarios").into_iter().flatten().cloned().collect(),
+            pace: if m.get_flag("quick") { Pace::Quick } else { Pace::Full },
+            rounds: m.get_one("rounds").copied(),
+            peers: m.get_many::<Peer>("peers").map(|peers| peers.copied().collect()),
+            save: required(m, "save")?,
         })),
-        Some(("http2", m)) => Ok(Task::Http2(Http2Options {
-            peers: peers(m)?,
-            rounds: required(m, "rounds")?,
-            seconds: required(m, "seconds")?,
-            connections: required(m, "connections")?,
-            streams: required(m, "streams")?,
-            body_bytes: usize::try_from(required::<u32>(m, "body")?)?,
-            call: if m.get_flag("grpc") { Call::Grpc } else { Call::Plain },
-            traffic: traffic(m),
-            save: m.get_one("save").cloned(),
-        })),
-        Some(("memory", m)) => Ok(Task::Memory(MemoryOptions {
-            peers: peers(m)?,
-            protocol: if m.get_flag("http2") { Protocol::Http2 } else { Protocol::Http1 },
-            connections: required(m, "connections")?,
-            save: m.get_one("save").cloned(),
-        })),
-        Some(("tls", m)) => Ok(Task::Tls(TlsOptions {
-            peers: peers(m)?,
-            rounds: required(m, "rounds")?,
-            seconds: required(m, "seconds")?,
-            connections: required(m, "connections")?,
-            save: m.get_one("save").cloned(),
-        })),
+        Some(("list", _)) => Ok(Task::List),
+        Some(("report", m)) => Ok(Task::Report(required(m, "file")?)),
         Some(("attacks", m)) => Ok(Task::Attacks(AttacksOptions {
             peer: required(m, "peer")?,
             attacks: m.get_many::<String>("attacks").into_iter().flatten().cloned().collect(),
@@ -107,23 +79,14 @@ fn required<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) 
     matches.get_one::<T>(name).cloned().with_context(|| format!("--{name} is missing"))
 }
 
-fn peers(matches: &ArgMatches) -> Result<Vec<Peer>> {
-    Ok(matches.get_many::<Peer>("peers").context("--peers is missing")?.copied().collect())
-}
-
-fn traffic(matches: &ArgMatches) -> Traffic {
-    if matches.get_flag("keyed") { Traffic::Keyed } else { Traffic::Unkeyed }
-}
-
 fn command() -> Command {
     Command::new("spurline-bench")
         .about("What Spurline costs: its proxy beside the proxies you know, its control service")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(http1())
-        .subcommand(http2())
-        .subcommand(memory())
-        .subcommand(tls())
+        .subcommand(run())
+        .subcommand(Command::new("list").about("Lists the scenarios and who takes part"))
+        .subcommand(report())
         .subcommand(attacks())
         .subcommand(control())
         .subcommand(control_load())
@@ -146,73 +109,58 @@ fn hidden(name: &'static str, addresses: &[&'static str]) -> Command {
     Command::new(name).hide(true).args(addresses.iter().map(address))
 }
 
-fn http1() -> Command {
-    Command::new("http1")
-        .about("CPU time per HTTP/1.1 keep-alive request")
-        .arg(peers_arg("floor,spurline,spurline-1,haproxy,nginx"))
-        .arg(count("rounds", "9", "interleaved rounds; each measures every peer once"))
-        .arg(count("seconds", "3", "length of one measurement, after one second of warm-up"))
-        .arg(count("connections", "64", "keep-alive connections of the load generator"))
-        .arg(
-            Arg::new("body")
-                .long("body")
-                .default_value("13")
-                .value_parser(value_parser!(u16).range(1..=3500))
-                .help("bytes of the response body"),
-        )
-        .arg(keyed_arg())
-        .arg(save_arg())
-}
-
-fn http2() -> Command {
-    Command::new("http2")
-        .about("CPU time per HTTP/2 request, or per GiB from bodies of 64 KiB on; by prior knowledge, without TLS")
-        .arg(peers_arg("floor,spurline,haproxy,nginx,envoy,hyper"))
-        .arg(count("rounds", "9", "interleaved rounds; each measures every peer once"))
-        .arg(count("seconds", "3", "length of one measurement, after one second of warm-up"))
-        .arg(count("connections", "8", "connections of the load generator"))
-        .arg(count("streams", "16", "requests at once on each connection"))
-        .arg(
-            Arg::new("body")
-                .long("body")
-                .default_value("64")
-                .value_parser(value_parser!(u32).range(1..=16 * 1024 * 1024))
-                .help("bytes of the body, the same both ways"),
+fn run() -> Command {
+    Command::new("run")
+        .about("Measures scenarios, all or those that are named; writes one record and its page")
+        .after_help(
+            "One number again, beside the peer it is compared with:\n  \
+             spurline-bench run http1-13B --peers spurline,haproxy\n\n\
+             SPURLINE_PROXY and SPURLINE_CONTROL name other binaries than those built beside this program, \
+             SPURLINE_BENCH_ENVOY another Envoy. An interrupt ends all that was started and saves nothing.",
         )
         .arg(
-            Arg::new("grpc")
-                .long("grpc")
+            Arg::new("scenarios")
+                .value_name("SCENARIO")
+                .num_args(0..)
+                .help("what to measure, by name or the beginning of names (see list); everything without it"),
+        )
+        .arg(
+            Arg::new("quick")
+                .long("quick")
                 .action(ArgAction::SetTrue)
-                .help("unary gRPC calls: one message in the body, the status in trailers"),
+                .help("less of everything: to see that it works and the order of magnitude, not for figures"),
         )
-        .arg(keyed_arg())
-        .arg(save_arg())
-}
-
-fn memory() -> Command {
-    Command::new("memory")
-        .about("Memory of an idle process and of an idle connection that has had one request")
-        .arg(peers_arg("spurline,spurline-1,haproxy,nginx"))
-        .arg(count("connections", "5000", "idle connections to hold open"))
         .arg(
-            Arg::new("http2")
-                .long("http2")
-                .action(ArgAction::SetTrue)
-                .help("HTTP/2 by prior knowledge instead of HTTP/1.1"),
+            Arg::new("rounds")
+                .long("rounds")
+                .value_parser(value_parser!(u32).range(1..=100))
+                .help("rounds of every scenario, in place of its own number"),
         )
-        .arg(save_arg())
+        .arg(
+            Arg::new("peers")
+                .long("peers")
+                .value_delimiter(',')
+                .value_parser(Peer::parse)
+                .help("those that take part, of those that can do the work; all without it"),
+        )
+        .arg(
+            Arg::new("save")
+                .long("save")
+                .value_name("DIR")
+                .default_value("target/bench")
+                .value_parser(value_parser!(PathBuf))
+                .help("where record and page go; a page that is there is replaced, records are kept"),
+        )
 }
 
-fn tls() -> Command {
-    Command::new("tls")
-        .about(
-            "CPU time per TLS handshake, full and resumed, and per GiB in TLS, beside the same without TLS",
-        )
-        .arg(peers_arg("spurline-1,haproxy,nginx"))
-        .arg(count("rounds", "5", "interleaved rounds; each measures every peer once"))
-        .arg(count("seconds", "3", "length of each of the five measurements of a peer in a round"))
-        .arg(count("connections", "16", "connections being opened at once"))
-        .arg(save_arg())
+fn report() -> Command {
+    Command::new("report").about("Makes the page of a record once more, into the record's directory").arg(
+        Arg::new("file")
+            .value_name("FILE")
+            .required(true)
+            .value_parser(value_parser!(PathBuf))
+            .help("a record that a run has written"),
+    )
 }
 
 fn attacks() -> Command {
@@ -269,22 +217,6 @@ fn control_load() -> Command {
         .arg(count("seconds", "10", "length of one phase in a round"))
         .arg(count("rounds", "3", "rounds of all phases"))
         .arg(save_arg())
-}
-
-fn peers_arg(default: &'static str) -> Arg {
-    Arg::new("peers")
-        .long("peers")
-        .default_value(default)
-        .value_delimiter(',')
-        .value_parser(Peer::parse)
-        .help("what to measure: floor, spurline, spurline-1, haproxy, nginx, envoy, hyper (HTTP/2 only)")
-}
-
-fn keyed_arg() -> Arg {
-    Arg::new("keyed")
-        .long("keyed")
-        .action(ArgAction::SetTrue)
-        .help("send the routing key of a fork (the last key of the table)")
 }
 
 fn count(name: &'static str, default: &'static str, help: &'static str) -> Arg {

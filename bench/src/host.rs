@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -22,16 +22,30 @@ pub(crate) const LOAD_CORE: usize = 1;
 /// Ports below the usual ephemeral range, so that no outgoing connection can take one first.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
 
+const NOT_FOUND: &str = "not found";
+
 /// Where `bench/setup.sh` puts Envoy, from the root of the repository.
 const ENVOY: &str = "target/tools/envoy/envoy/_bin/envoy";
 
-/// What a figure was measured on and with.
-#[derive(Debug, Serialize)]
-pub(crate) struct Versions {
+/// The machine that figures were measured on.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Machine {
     pub(crate) cpu: String,
+    pub(crate) cores: usize,
+    pub(crate) memory_mebibytes: u64,
     pub(crate) kernel: String,
-    /// The commit of the work tree when the run ended; `-dirty` when it held changes. Not proof of what was built.
-    pub(crate) commit: String,
+    /// What sets the clock of the measured core, or that it cannot be seen.
+    pub(crate) governor: String,
+    pub(crate) is_virtual: bool,
+    pub(crate) proxy_core: usize,
+    pub(crate) load_core: usize,
+    /// The mean number of processes that wanted to run in the minute before: what else went on.
+    pub(crate) load_before: f64,
+}
+
+/// What figures were measured with; what is not installed is named so.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Versions {
     pub(crate) spurline: String,
     pub(crate) control: String,
     pub(crate) haproxy: String,
@@ -39,29 +53,70 @@ pub(crate) struct Versions {
     pub(crate) envoy: String,
     /// The crates of our own relay.
     pub(crate) hyper: String,
+    pub(crate) pingora: String,
     pub(crate) wrk: String,
     pub(crate) h2load: String,
 }
 
-impl Versions {
-    /// Reads what is there; what is not installed is named so.
+impl Machine {
+    /// As it is now.
     pub(crate) fn read() -> Self {
-        let cpu_info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = cpu_info.lines().find(|line| line.starts_with("model name"));
+        let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let cpu_info = text("/proc/cpuinfo");
+        let field = |name: &str| {
+            let line = cpu_info.lines().find(|line| line.starts_with(name));
+            line.and_then(|line| line.split_once(": ")).map_or("unknown", |(_, value)| value)
+        };
+        let kibibytes =
+            text("/proc/meminfo").split_ascii_whitespace().nth(1).and_then(|size| size.parse().ok());
+        let governor = text(&format!("/sys/devices/system/cpu/cpu{PROXY_CORE}/cpufreq/scaling_governor"));
         Self {
-            cpu: model.and_then(|line| line.split_once(": ")).map_or("unknown", |(_, name)| name).to_owned(),
-            kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
-            commit: first_line("git", &["describe", "--always", "--dirty", "--abbrev=12"]),
-            spurline: spurline_proxy().map_or_else(|_| "not found".to_owned(), |path| describe(&path)),
-            control: spurline_control().map_or_else(|_| "not found".to_owned(), |path| describe(&path)),
+            cpu: field("model name").to_owned(),
+            cores: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+            memory_mebibytes: kibibytes.unwrap_or(0_u64) / 1024,
+            kernel: text("/proc/sys/kernel/osrelease").trim().to_owned(),
+            governor: if governor.is_empty() { "not visible".to_owned() } else { governor.trim().to_owned() },
+            is_virtual: field("flags").split(' ').any(|flag| flag == "hypervisor"),
+            proxy_core: PROXY_CORE,
+            load_core: LOAD_CORE,
+            load_before: text("/proc/loadavg")
+                .split(' ')
+                .next()
+                .and_then(|load| load.parse().ok())
+                .unwrap_or(0.0),
+        }
+    }
+}
+
+impl Versions {
+    /// Reads what is there.
+    pub(crate) fn read() -> Self {
+        Self {
+            spurline: spurline_proxy().map_or_else(|_| NOT_FOUND.to_owned(), |path| describe(&path)),
+            control: spurline_control().map_or_else(|_| NOT_FOUND.to_owned(), |path| describe(&path)),
             haproxy: first_line("haproxy", &["-v"]),
             nginx: first_line("nginx", &["-v"]),
-            envoy: envoy().map_or_else(|_| "not found".to_owned(), |path| envoy_version(&path)),
+            envoy: envoy().map_or_else(|_| NOT_FOUND.to_owned(), |path| envoy_version(&path)),
             hyper: ["hyper", "h2"].map(locked_version).join(", "),
+            pingora: pingora_version(),
             wrk: first_line("wrk", &["--version"]),
             h2load: first_line("h2load", &["--version"]),
         }
     }
+}
+
+/// The commit of the work tree, and whether it holds changes besides. Not proof of what was built.
+pub(crate) fn commit() -> (String, bool) {
+    let described = first_line("git", &["describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]);
+    match described.strip_suffix("-dirty") {
+        Some(commit) => (commit.to_owned(), true),
+        None => (described, false),
+    }
+}
+
+/// In UTC: `2026-01-31T23:59:59Z`.
+pub(crate) fn now() -> String {
+    first_line("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"])
 }
 
 /// The proxy to measure: `SPURLINE_PROXY`, or the one built beside this program.
@@ -98,45 +153,44 @@ fn binary(name: &str, variable: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Refuses what cannot be measured, or would say nothing: a missing program, a debug build, one core for everything.
-pub(crate) fn check(peers: &[Peer]) -> Result<()> {
-    check_peers(peers, &["wrk", "nginx"])
-}
-
-/// The same where `programs` send the load.
-pub(crate) fn check_peers(peers: &[Peer], programs: &[&'static str]) -> Result<()> {
-    check_machine(programs.iter().copied().chain(peers.iter().filter_map(|peer| peer.program())))?;
-    if peers.iter().any(|peer| matches!(peer, Peer::Spurline | Peer::SpurlineOne)) {
-        spurline_proxy()?;
+/// Refuses what no run can do without: the programs that send load and answer it, two cores.
+pub(crate) fn check() -> Result<()> {
+    let programs = ["setpriv", "taskset", "chrt", "nginx", "wrk", "h2load"];
+    if let Some(missing) = programs.into_iter().find(|program| !is_installed(program)) {
+        bail!("{missing} is not on PATH: run bench/setup.sh");
     }
-    if peers.contains(&Peer::Envoy) {
-        envoy()?;
+    if std::thread::available_parallelism()?.get() <= LOAD_CORE {
+        bail!("two cores are needed: one for what is measured, one for the load");
+    }
+    if cfg!(debug_assertions) {
+        eprintln!("warning: this is a debug build; for figures: cargo run --release -p spurline-bench");
     }
     Ok(())
 }
 
+/// Refuses a peer that is not installed or not built.
+pub(crate) fn check_peer(peer: Peer) -> Result<()> {
+    if let Some(program) = peer.program().filter(|program| !is_installed(program)) {
+        bail!("{program} is not on PATH: run bench/setup.sh, or leave it out of --peers");
+    }
+    match peer {
+        Peer::Spurline | Peer::SpurlineOne => spurline_proxy().map(drop),
+        Peer::Envoy | Peer::EnvoyMatcher => envoy().map(drop),
+        _ => Ok(()),
+    }
+}
+
 /// The same for what is measured of the control service.
 pub(crate) fn check_control() -> Result<()> {
-    check_machine(["nginx"])?;
+    check()?;
     spurline_control()?;
     spurline_proxy()?;
     Ok(())
 }
 
-fn check_machine(programs: impl IntoIterator<Item = &'static str>) -> Result<()> {
+fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    for program in ["setpriv", "taskset", "chrt"].into_iter().chain(programs) {
-        if !std::env::split_paths(&path).any(|dir| dir.join(program).is_file()) {
-            bail!("{program} is not on PATH (run bench/setup.sh; haproxy and nginx are in /usr/sbin)");
-        }
-    }
-    if cfg!(debug_assertions) {
-        bail!("this is a debug build; measure with: cargo run --release -p spurline-bench");
-    }
-    if std::thread::available_parallelism()?.get() <= LOAD_CORE {
-        bail!("two cores are needed: one for what is measured, one for the load");
-    }
-    Ok(())
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
 /// Keeps this process, and threads that it starts from now on, on one core.
@@ -178,14 +232,11 @@ pub(crate) fn free_addresses<const COUNT: usize>() -> Result<[SocketAddr; COUNT]
     addresses.try_into().ok().context("no free port on loopback")
 }
 
-/// Version and age of the measured binary: a build older than the work tree's last change shows.
-fn describe(proxy: &Path) -> String {
-    let version = first_line(&proxy.display().to_string(), &["--version"]);
-    let built = fs::metadata(proxy).and_then(|metadata| metadata.modified()).ok();
-    match built.and_then(|time| time.elapsed().ok()) {
-        Some(age) => format!("{version}, built {} min before the end of this run", age.as_secs() / 60),
-        None => version,
-    }
+/// The version of one of our binaries and when it was built: an older build than the commit shows.
+fn describe(binary: &Path) -> String {
+    let version = first_line(&binary.display().to_string(), &["--version"]);
+    let built = first_line("date", &["-u", "-r", &binary.display().to_string(), "+%Y-%m-%dT%H:%MZ"]);
+    format!("{version}, built {built}")
 }
 
 fn envoy_version(envoy: &Path) -> String {
@@ -196,7 +247,15 @@ fn envoy_version(envoy: &Path) -> String {
 
 /// A crate this program was built with.
 fn locked_version(name: &str) -> String {
-    let lock = include_str!("../../Cargo.lock");
+    version_in(include_str!("../../Cargo.lock"), name)
+}
+
+/// The crate of the relay on Pingora, which is a package of its own.
+fn pingora_version() -> String {
+    version_in(include_str!("../relays/pingora/Cargo.lock"), "pingora")
+}
+
+fn version_in(lock: &str, name: &str) -> String {
     let entry = lock.split_once(&format!("name = \"{name}\"\nversion = \""));
     let version = entry.and_then(|(_, rest)| rest.split('"').next()).unwrap_or("unknown");
     format!("{name} {version}")
@@ -209,7 +268,7 @@ fn first_line(program: &str, args: &[&str]) -> String {
 
 fn command_text(program: &str, args: &[&str]) -> String {
     let Ok(output) = Command::new(program).args(args).output() else {
-        return "not found".to_owned();
+        return NOT_FOUND.to_owned();
     };
     let text = [output.stdout, output.stderr].concat();
     String::from_utf8_lossy(&text).into_owned()

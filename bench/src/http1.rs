@@ -1,105 +1,177 @@
-//! CPU time per HTTP/1.1 keep-alive request.
+//! What a request costs on HTTP/1.1 connections that are kept, and what a GiB of large bodies does.
 //!
-//! Each round measures every peer once, in an order of its own, each time in a fresh process: drift of the machine
-//! and the luck of one process's memory layout spread over all peers. CPU time is compared, not throughput: on a
-//! shared machine the time a process was not running says nothing about the process.
+//! CPU time is compared, not throughput: on a shared machine the time a process was not running says nothing about the
+//! process.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
-use crate::cli::Http1Options;
-use crate::host::{self, Versions};
+use crate::host;
 use crate::peer::{self, Peer};
-use crate::report::{Http1Report, PeerFigures};
-use crate::work::Backends;
+use crate::scenario::{Better, Measure, Metric, Pace, Rounds, Scenario, Setting};
+use crate::work::{Backends, Traffic};
 use crate::wrk::Load;
 
-const WARM_UP_SECONDS: u32 = 1;
+const GROUP: &str = "HTTP/1.1";
+const GIBIBYTE: f64 = (1024 * 1024 * 1024) as f64;
 
-/// One measurement of one peer.
-struct Sample {
-    cpu_micros_per_request: f64,
-    requests_per_second: f64,
-    /// Share of the measured time the peer was on its core.
-    busy_share: f64,
+const PEERS: &[Peer] =
+    &[Peer::Floor, Peer::Spurline, Peer::Haproxy, Peer::Nginx, Peer::Envoy, Peer::Pingora, Peer::Hyper];
+/// Those that can choose by the key.
+const ROUTING_PEERS: &[Peer] =
+    &[Peer::Spurline, Peer::Haproxy, Peer::Nginx, Peer::Envoy, Peer::Pingora, Peer::Hyper];
+
+pub(crate) const CPU_PER_REQUEST: Metric = Metric {
+    name: "cpu_micros_per_request",
+    title: "CPU time per request",
+    unit: "µs",
+    better: Better::Lower,
+};
+pub(crate) const CPU_PER_GIBIBYTE: Metric = Metric {
+    name: "cpu_millis_per_gibibyte",
+    title: "CPU time per GiB of bodies",
+    unit: "ms",
+    better: Better::Lower,
+};
+/// One core of load; well below what the peer could do where the load was the limit.
+pub(crate) const REQUESTS_PER_SECOND: Metric = Metric {
+    name: "requests_per_second",
+    title: "requests per second",
+    unit: "req/s",
+    better: Better::Neither,
+};
+/// Well below all of it the load was the limit; a proxy that sleeps often pays for its waking.
+pub(crate) const BUSY: Metric =
+    Metric { name: "busy_percent", title: "core busy", unit: "%", better: Better::Neither };
+
+const REQUESTS: &[Metric] = &[CPU_PER_REQUEST, REQUESTS_PER_SECOND, BUSY];
+const BYTES: &[Metric] = &[CPU_PER_GIBIBYTE, REQUESTS_PER_SECOND, BUSY];
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        id: "http1-13B",
+        group: GROUP,
+        title: "Keep-alive, bodies of 13 bytes",
+        about: "GET over 64 connections that are kept, as fast as one core of load can; the baggage carries no routing key, so \
+                all goes to the baseline.",
+        peers: PEERS,
+        metrics: REQUESTS,
+        rounds: Rounds { quick: 2, full: 5 },
+        begin: |setting| begin(setting, Shape::of(13)),
+    },
+    Scenario {
+        id: "http1-1KiB",
+        group: GROUP,
+        title: "Keep-alive, bodies of 1 KiB",
+        about: "The same with answers of 1 KiB.",
+        peers: PEERS,
+        metrics: REQUESTS,
+        rounds: Rounds { quick: 1, full: 5 },
+        begin: |setting| begin(setting, Shape::of(1024)),
+    },
+    Scenario {
+        id: "http1-64KiB",
+        group: GROUP,
+        title: "Keep-alive, bodies of 64 KiB",
+        about: "The same with answers of 64 KiB, which the backend sends from a file.",
+        peers: PEERS,
+        metrics: REQUESTS,
+        rounds: Rounds { quick: 0, full: 3 },
+        begin: |setting| begin(setting, Shape::of(64 * 1024)),
+    },
+    Scenario {
+        id: "http1-1MiB",
+        group: GROUP,
+        title: "Keep-alive, bodies of 1 MiB",
+        about: "Answers of 1 MiB over 16 connections that are kept; CPU time per GiB of bodies.",
+        peers: PEERS,
+        metrics: BYTES,
+        rounds: Rounds { quick: 1, full: 5 },
+        begin: |setting| begin(setting, Shape { connections: 16, ..Shape::of(1024 * 1024) }),
+    },
+    Scenario {
+        id: "http1-keyed",
+        group: GROUP,
+        title: "Keep-alive, bodies of 13 bytes, to the fork",
+        about: "As http1-13B, but every request carries the routing key of a fork and has to be answered by it. For Spurline it \
+                is the last of 10,000 keys, the others look for one fixed key.",
+        peers: ROUTING_PEERS,
+        metrics: REQUESTS,
+        rounds: Rounds { quick: 1, full: 3 },
+        begin: |setting| begin(setting, Shape { traffic: Traffic::Keyed, ..Shape::of(13) }),
+    },
+];
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+struct Shape {
+    body_bytes: usize,
+    connections: u32,
+    traffic: Traffic,
 }
 
-/// Measures and prints; writes JSON when asked to.
-pub(crate) fn run(options: &Http1Options) -> Result<()> {
-    host::check(&options.peers)?;
-    host::allow_descriptors(u64::from(options.connections) * 2 + 512)?;
-    let dir = host::scratch_dir()?;
-    let backends = Backends::start(dir.path(), options.body_bytes, options.connections)?;
-    let mut samples: Vec<(Peer, Vec<Sample>)> =
-        options.peers.iter().map(|peer| (*peer, Vec::new())).collect();
-    for round in 0..options.rounds {
-        let mut order: Vec<&mut (Peer, Vec<Sample>)> = samples.iter_mut().collect();
-        // The same orders in every run: a surprising figure can be looked at again.
-        fastrand::Rng::with_seed(u64::from(round)).shuffle(&mut order);
-        for (peer, samples) in order {
-            let sample = measure(*peer, dir.path(), &backends, options)
-                .with_context(|| format!("round {}, {}", round + 1, peer.name()))?;
-            eprintln!("round {} {:<11}{:>7.2} µs", round + 1, peer.name(), sample.cpu_micros_per_request);
-            samples.push(sample);
-        }
-    }
-    let report = Http1Report {
-        versions: Versions::read(),
-        traffic: options.traffic.label(),
-        rounds: options.rounds,
-        seconds: options.seconds,
-        connections: options.connections,
-        body_bytes: options.body_bytes,
-        peers: samples.iter().map(|(peer, samples)| figures(*peer, samples)).collect(),
-    };
-    report.print()?;
-    match &options.save {
-        Some(dir) => report.save(dir),
-        None => Ok(()),
+struct Http1 {
+    shape: Shape,
+    dir: PathBuf,
+    pace: Pace,
+    backends: Backends,
+    headers: Vec<(&'static str, String)>,
+}
+
+fn begin(setting: &Setting, shape: Shape) -> Result<Box<dyn Measure>> {
+    host::allow_descriptors(u64::from(shape.connections) * 2 + 512)?;
+    Ok(Box::new(Http1 {
+        shape,
+        dir: setting.dir.clone(),
+        pace: setting.pace,
+        backends: Backends::start(&setting.dir, shape.body_bytes, shape.connections)?,
+        headers: shape.traffic.headers(),
+    }))
+}
+
+// === impl Shape ===
+
+impl Shape {
+    fn of(body_bytes: usize) -> Self {
+        Self { body_bytes, connections: 64, traffic: Traffic::Unkeyed }
     }
 }
 
-fn measure(peer: Peer, dir: &Path, backends: &Backends, options: &Http1Options) -> Result<Sample> {
-    let started = peer::start(peer, dir, backends, options.connections)?;
-    let headers = options.traffic.headers();
-    let load = Load {
-        scheme: "http",
-        target: started.listen,
-        connections: options.connections,
-        seconds: WARM_UP_SECONDS,
-        headers: &headers,
-    };
-    load.run()?;
-    let accepted_before = backends.connections_accepted()?;
-    let (cpu_before, time_before) = (started.running.cpu_time()?, Instant::now());
-    let outcome = Load { seconds: options.seconds, ..load }.run()?;
-    let (cpu, time) = (started.running.cpu_time()?.saturating_sub(cpu_before), time_before.elapsed());
-    let opened = backends.connections_accepted()?.saturating_sub(accepted_before);
-    let opened_max = 2 * u64::from(options.connections) + outcome.requests / 100;
+// === impl Http1 ===
+
+impl Measure for Http1 {
+    fn measure(&mut self, peer: Peer) -> Result<Vec<f64>> {
+        let Shape { connections, body_bytes, .. } = self.shape;
+        let started = peer::start(peer, &self.dir, &self.backends, connections)?;
+        let seconds = self.pace.seconds();
+        let load =
+            Load { scheme: "http", target: started.listen, connections, seconds, headers: &self.headers };
+        load.warm_up(self.pace.warm_up())?;
+        let accepted_before = self.backends.connections_accepted()?;
+        let (cpu_before, time_before) = (started.running.cpu_time()?, Instant::now());
+        let outcome = load.run()?;
+        let (cpu, time) = (started.running.cpu_time()?.saturating_sub(cpu_before), time_before.elapsed());
+        let opened = self.backends.connections_accepted()?.saturating_sub(accepted_before);
+        ensure_reuse(opened, u64::from(connections), outcome.requests)?;
+        let cpu = cpu.as_secs_f64();
+        let (requests, bytes) = (outcome.requests as f64, body_bytes as f64);
+        let is_large = body_bytes >= 1024 * 1024;
+        Ok(vec![
+            if is_large { cpu * 1e3 / (requests * bytes / GIBIBYTE) } else { cpu * 1e6 / requests },
+            outcome.requests_per_second,
+            100.0 * cpu / time.as_secs_f64(),
+        ])
+    }
+}
+
+/// Refuses a peer that opened upstream connections all the time: that is other work. It happened: HAProxy gives up
+/// pooling when `maxconn` is close to the load, and then costs more than twice as much.
+pub(crate) fn ensure_reuse(opened: u64, at_once: u64, requests: u64) -> Result<()> {
     ensure!(
-        opened <= opened_max,
-        "{opened} upstream connections for {} requests: it does not reuse them, so the work is not the same",
-        outcome.requests
+        opened <= 2 * at_once + requests / 100,
+        "{opened} upstream connections for {requests} requests: it does not reuse them, so the work is not the same"
     );
-    Ok(Sample {
-        cpu_micros_per_request: micros(cpu) / outcome.requests as f64,
-        requests_per_second: outcome.requests_per_second,
-        busy_share: micros(cpu) / micros(time),
-    })
-}
-
-fn micros(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e6
-}
-
-fn figures(peer: Peer, samples: &[Sample]) -> PeerFigures {
-    PeerFigures {
-        name: peer.name(),
-        cpu_micros_per_request: samples.iter().map(|sample| sample.cpu_micros_per_request).collect(),
-        cpu_millis_per_gibibyte: Vec::new(),
-        requests_per_second: samples.iter().map(|sample| sample.requests_per_second).collect(),
-        busy_share: samples.iter().map(|sample| sample.busy_share).collect(),
-    }
+    Ok(())
 }

@@ -1,13 +1,13 @@
-//! CPU time per HTTP/2 request with many requests at once on each connection, and per GiB of large bodies.
+//! What a request costs on HTTP/2 with many at once on each connection, and what a GiB of large bodies does.
 //!
-//! The method is that of `http1`. A request is a POST that the backend echoes: the bodies are as large both ways.
+//! A request is a POST that the backend echoes: the bodies are as large both ways.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use hyper::http::Method;
 use tokio::runtime::Runtime;
@@ -15,22 +15,61 @@ use tokio::runtime::Runtime;
 use self::client::{Connection, Question};
 use self::echo::{Counts, STATUS_PATH};
 use self::h2load::Load;
-use self::report::Http2Report;
-use crate::cli::Http2Options;
-use crate::host::{self, LOAD_CORE, Versions, free_addresses};
+use crate::host::{self, LOAD_CORE, free_addresses};
+use crate::http1::{BUSY, CPU_PER_GIBIBYTE, CPU_PER_REQUEST, REQUESTS_PER_SECOND, ensure_reuse};
 use crate::peer::{self, Peer};
 use crate::process::Running;
-use crate::report::PeerFigures;
+use crate::scenario::{Measure, Pace, Rounds, Scenario, Setting};
 use crate::work::{Job, Protocol, START_TIMEOUT, Traffic};
 
 pub(crate) mod client;
 pub(crate) mod echo;
 mod h2load;
 pub(crate) mod relay;
-mod report;
 
-const WARM_UP_SECONDS: u32 = 1;
+const GROUP: &str = "HTTP/2 and gRPC";
+const CONNECTIONS: u32 = 8;
+/// From here on the bytes are the work, not the requests.
+const LARGE_BYTES: usize = 64 * 1024;
 const GIBIBYTE: f64 = (1024 * 1024 * 1024) as f64;
+
+const PEERS: &[Peer] =
+    &[Peer::Floor, Peer::Spurline, Peer::Haproxy, Peer::Nginx, Peer::Envoy, Peer::Pingora, Peer::Hyper];
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        id: "http2-64B",
+        group: GROUP,
+        title: "HTTP/2, 8 connections with 16 streams each",
+        about: "POST of 64 bytes that the backend sends back, without TLS on both sides. nginx speaks HTTP/2 to upstreams only \
+                through its module for gRPC, which has one request at a time on a connection.",
+        peers: PEERS,
+        metrics: &[CPU_PER_REQUEST, REQUESTS_PER_SECOND, BUSY],
+        rounds: Rounds { quick: 2, full: 5 },
+        begin: |setting| begin(setting, Shape { call: Call::Plain, body_bytes: 64, streams: 16 }),
+    },
+    Scenario {
+        id: "grpc-unary",
+        group: GROUP,
+        title: "gRPC unary calls, 8 connections with 16 streams each",
+        about: "One message of 59 bytes each way, te: trailers, the status in trailers.",
+        peers: PEERS,
+        metrics: &[CPU_PER_REQUEST, REQUESTS_PER_SECOND, BUSY],
+        rounds: Rounds { quick: 1, full: 5 },
+        begin: |setting| begin(setting, Shape { call: Call::Grpc, body_bytes: 64, streams: 16 }),
+    },
+    Scenario {
+        id: "http2-1MiB",
+        group: GROUP,
+        title: "HTTP/2, bodies of 1 MiB both ways",
+        about: "POST of 1 MiB that the backend sends back, 8 connections with two streams each; CPU time per GiB, both ways \
+                counted.",
+        peers: PEERS,
+        metrics: &[CPU_PER_GIBIBYTE, REQUESTS_PER_SECOND, BUSY],
+        rounds: Rounds { quick: 1, full: 5 },
+        begin: |setting| begin(setting, Shape { call: Call::Plain, body_bytes: 1024 * 1024, streams: 2 }),
+    },
+];
 
 /// What a request is to the peers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,58 +93,40 @@ pub(crate) struct Started {
     pub(crate) listen: SocketAddr,
 }
 
-struct Sample {
-    cpu_micros_per_request: f64,
-    cpu_millis_per_gibibyte: f64,
-    requests_per_second: f64,
-    /// Share of the measured time the peer was on its core.
-    busy_share: f64,
+/// What is asked for.
+#[derive(Clone, Copy)]
+struct Shape {
+    call: Call,
+    body_bytes: usize,
+    /// Requests at once on each connection.
+    streams: u32,
 }
 
-/// One run's unchanging parts.
-struct Bench<'a> {
-    options: &'a Http2Options,
-    dir: &'a Path,
+struct Http2 {
+    shape: Shape,
+    dir: PathBuf,
+    pace: Pace,
     runtime: Runtime,
     backends: Backends,
     headers: Vec<(&'static str, String)>,
     body: PathBuf,
 }
 
-/// Measures and prints; writes JSON when asked to.
-pub(crate) fn run(options: &Http2Options) -> Result<()> {
-    host::check_peers(&options.peers, &["h2load"])?;
-    let dir = host::scratch_dir()?;
-    let bench = Bench::new(options, dir.path())?;
-    let mut samples: Vec<(Peer, Vec<Sample>)> =
-        options.peers.iter().map(|peer| (*peer, Vec::new())).collect();
-    for round in 0..options.rounds {
-        let mut order: Vec<&mut (Peer, Vec<Sample>)> = samples.iter_mut().collect();
-        // The same orders in every run: a surprising figure can be looked at again.
-        fastrand::Rng::with_seed(u64::from(round)).shuffle(&mut order);
-        for (peer, samples) in order {
-            let sample =
-                bench.measure(*peer).with_context(|| format!("round {}, {}", round + 1, peer.name()))?;
-            eprintln!("round {} {:<11}{:>9.2} µs", round + 1, peer.name(), sample.cpu_micros_per_request);
-            samples.push(sample);
-        }
-    }
-    let report = Http2Report {
-        versions: Versions::read(),
-        traffic: options.traffic.label(),
-        call: options.call.label(),
-        rounds: options.rounds,
-        seconds: options.seconds,
-        connections: options.connections,
-        streams: options.streams,
-        body_bytes: options.body_bytes,
-        peers: samples.iter().map(|(peer, samples)| figures(*peer, samples)).collect(),
-    };
-    report.print()?;
-    match &options.save {
-        Some(dir) => report.save(dir),
-        None => Ok(()),
-    }
+fn begin(setting: &Setting, shape: Shape) -> Result<Box<dyn Measure>> {
+    host::allow_descriptors(2048)?;
+    let runtime = host::runtime()?;
+    let backends = Backends::start(&setting.dir, &runtime)?;
+    let body = setting.dir.join("body");
+    fs::write(&body, shape.call.body(shape.body_bytes))?;
+    Ok(Box::new(Http2 {
+        shape,
+        dir: setting.dir.clone(),
+        pace: setting.pace,
+        runtime,
+        backends,
+        headers: shape.call.headers(Traffic::Unkeyed),
+        body,
+    }))
 }
 
 /// Starts `peer` on the proxy core for HTTP/2. It is ready when unkeyed requests are answered by the baseline and keyed
@@ -173,13 +194,6 @@ async fn check_grpc(target: SocketAddr) -> Result<()> {
 // === impl Call ===
 
 impl Call {
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Grpc => "grpc",
-        }
-    }
-
     fn headers(self, traffic: Traffic) -> Vec<(&'static str, String)> {
         let mut headers = traffic.headers();
         if self == Self::Grpc {
@@ -227,61 +241,36 @@ impl Backends {
     }
 }
 
-// === impl Bench ===
+// === impl Http2 ===
 
-impl<'a> Bench<'a> {
-    fn new(options: &'a Http2Options, dir: &'a Path) -> Result<Self> {
-        if options.call == Call::Grpc && options.body_bytes < 5 {
-            bail!("a gRPC message has a prefix of five bytes: --body 5 at least");
-        }
-        let runtime = host::runtime()?;
-        let backends = Backends::start(dir, &runtime)?;
-        let body = dir.join("body");
-        fs::write(&body, options.call.body(options.body_bytes))?;
-        Ok(Self { options, dir, runtime, backends, headers: options.call.headers(options.traffic), body })
-    }
-
-    fn measure(&self, peer: Peer) -> Result<Sample> {
-        let Http2Options { connections, streams, seconds, body_bytes, .. } = *self.options;
-        let started = start(peer, self.dir, &self.runtime, &self.backends, connections * streams)?;
+impl Measure for Http2 {
+    fn measure(&mut self, peer: Peer) -> Result<Vec<f64>> {
+        let Shape { streams, body_bytes, .. } = self.shape;
+        let at_once = CONNECTIONS * streams;
+        let started = start(peer, &self.dir, &self.runtime, &self.backends, at_once)?;
         let load = Load {
             target: started.listen,
-            connections,
+            connections: CONNECTIONS,
             streams,
-            seconds: WARM_UP_SECONDS,
+            seconds: self.pace.seconds(),
             headers: &self.headers,
             body: &self.body,
         };
-        load.run()?;
+        load.warm_up(self.pace.warm_up())?;
         let before = self.runtime.block_on(self.backends.counts())?;
         let (cpu_before, time_before) = (started.running.cpu_time()?, Instant::now());
-        let outcome = Load { seconds, ..load }.run()?;
+        let outcome = load.run()?;
         let (cpu, time) = (started.running.cpu_time()?.saturating_sub(cpu_before), time_before.elapsed());
         let opened = self.runtime.block_on(self.backends.counts())?.connections - before.connections;
-        let opened_max = u64::from(2 * connections * streams) + outcome.requests / 100;
-        ensure!(
-            opened <= opened_max,
-            "{opened} upstream connections for {} requests: it does not reuse them, so the work is not the same",
-            outcome.requests
-        );
+        ensure_reuse(opened, u64::from(at_once), outcome.requests)?;
+        let cpu = cpu.as_secs_f64();
         // As much as came back had been sent before; a body that was under way at the end counts with what had come.
         let carried = 2.0 * (outcome.body_bytes.max(body_bytes as u64)) as f64;
-        Ok(Sample {
-            cpu_micros_per_request: cpu.as_secs_f64() * 1e6 / outcome.requests as f64,
-            cpu_millis_per_gibibyte: cpu.as_secs_f64() * 1e3 / (carried / GIBIBYTE),
-            requests_per_second: outcome.requests_per_second,
-            busy_share: cpu.as_secs_f64() / time.as_secs_f64(),
-        })
-    }
-}
-
-fn figures(peer: Peer, samples: &[Sample]) -> PeerFigures {
-    let all = |of: fn(&Sample) -> f64| samples.iter().map(of).collect();
-    PeerFigures {
-        name: peer.name(),
-        cpu_micros_per_request: all(|sample| sample.cpu_micros_per_request),
-        cpu_millis_per_gibibyte: all(|sample| sample.cpu_millis_per_gibibyte),
-        requests_per_second: all(|sample| sample.requests_per_second),
-        busy_share: all(|sample| sample.busy_share),
+        let is_large = body_bytes >= LARGE_BYTES;
+        Ok(vec![
+            if is_large { cpu * 1e3 / (carried / GIBIBYTE) } else { cpu * 1e6 / outcome.requests as f64 },
+            outcome.requests_per_second,
+            100.0 * cpu / time.as_secs_f64(),
+        ])
     }
 }

@@ -8,19 +8,30 @@
 mod attacks;
 mod catalogue;
 mod cli;
+mod closed_loop;
+mod connections;
 mod control;
+mod echoes;
 mod host;
 mod http1;
 mod http2;
+mod interrupt;
+mod latency;
 mod memory;
+mod page;
 mod peer;
 mod probe;
 mod process;
+mod record;
 mod relay;
 mod report;
+mod run;
 mod scenario;
 mod stats;
+mod svg;
+mod table;
 mod tls;
+mod tunnels;
 mod work;
 mod wrk;
 
@@ -28,10 +39,9 @@ use anyhow::Result;
 
 fn main() -> Result<()> {
     match cli::parse()? {
-        cli::Task::Http1(options) => http1::run(&options),
-        cli::Task::Http2(options) => http2::run(&options),
-        cli::Task::Memory(options) => memory::run(&options),
-        cli::Task::Tls(options) => tls::run(&options),
+        cli::Task::Run(options) => run::run(&options),
+        cli::Task::List => run::list(),
+        cli::Task::Report(file) => page::again(&file),
         cli::Task::Attacks(options) => attacks::run(&options),
         cli::Task::Attacker { attack, target, connections, seconds } => {
             attacks::attacker::run(&attack, target, connections, seconds)

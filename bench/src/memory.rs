@@ -3,20 +3,42 @@
 //! Anonymous memory (`RssAnon`) only: pages of the binary are shared and can be dropped. The kernel's socket
 //! buffers belong to nobody's process and are not counted for anybody.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use tokio::runtime::Runtime;
 
-use crate::cli::MemoryOptions;
-use crate::host::{self, Versions};
+use crate::host;
 use crate::http2::{self, client::Connection};
 use crate::peer::{self, Peer};
 use crate::probe;
 use crate::process::{Memory, Running};
-use crate::report::{MemoryFigures, MemoryReport};
-use crate::work::{Backends, PATH, Protocol, Traffic};
+use crate::report::mebibytes;
+use crate::scenario::{Better, Measure, Metric, Rounds, Scenario};
+use crate::work::{Backends, PATH, Traffic};
+
+const GROUP: &str = "Memory";
+/// Connections that are held in turn.
+const COUNTS: [u32; 3] = [10, 1_000, 10_000];
+/// The bench holds one for each connection, and a peer of HTTP/1 might hold one more upstream.
+const DESCRIPTORS: u64 = 2 * 10_000 + 2048;
+
+const PEERS: &[Peer] =
+    &[Peer::Spurline, Peer::SpurlineOne, Peer::Haproxy, Peer::Nginx, Peer::Envoy, Peer::Pingora, Peer::Hyper];
+
+const METRICS: &[Metric] = &[
+    lower("kib_per_connection_of_10000", "anonymous memory per connection, of 10,000", "KiB"),
+    lower("kib_per_connection_of_1000", "of 1,000", "KiB"),
+    lower("kib_per_connection_of_10", "of 10", "KiB"),
+    lower("idle_resident_mib", "idle process, resident", "MiB"),
+    lower("idle_anonymous_mib", "idle process, anonymous", "MiB"),
+];
+
+const fn lower(name: &'static str, title: &'static str, unit: &'static str) -> Metric {
+    Metric { name, title, unit, better: Better::Lower }
+}
 
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
 /// Memory counts as stable when this many samples in a row are equal to within [`STABLE_BYTES`].
@@ -24,69 +46,119 @@ const STABLE_SAMPLES: u32 = 4;
 const STABLE_BYTES: u64 = 64 * 1024;
 const STABLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Measures and prints; writes JSON when asked to.
-pub(crate) fn run(options: &MemoryOptions) -> Result<()> {
-    // The bench holds one descriptor per connection. A peer of HTTP/1 might hold one more upstream for each; with HTTP/2
-    // that would be a fault, and shows as one.
-    let per_connection = if options.protocol == Protocol::Http2 { 1 } else { 2 };
-    host::allow_descriptors(u64::from(options.connections) * per_connection + 2048)?;
-    let dir = host::scratch_dir()?;
-    let (peers, protocol) = match options.protocol {
-        Protocol::Http2 => (http2(options, dir.path())?, "HTTP/2"),
-        _ => (http1(options, dir.path())?, "HTTP/1.1"),
-    };
-    let report =
-        MemoryReport { versions: Versions::read(), protocol, connections: options.connections, peers };
-    report.print()?;
-    match &options.save {
-        Some(dir) => report.save(dir),
-        None => Ok(()),
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        id: "memory-http1",
+        group: GROUP,
+        title: "Idle connections of HTTP/1.1",
+        about: "Connections that are kept after one request on each: 10, then 1,000, then 10,000 in the same process. What each \
+                adds to the anonymous memory of the process that held none, once the figure stands still; all have to answer \
+                afterwards.",
+        peers: PEERS,
+        metrics: METRICS,
+        rounds: Rounds { quick: 0, full: 2 },
+        begin: |setting| {
+            host::allow_descriptors(DESCRIPTORS)?;
+            Ok(Box::new(Http1 {
+                dir: setting.dir.clone(),
+                backends: Backends::start(&setting.dir, 13, most())?,
+                headers: Traffic::Unkeyed.headers(),
+            }))
+        },
+    },
+    Scenario {
+        id: "memory-http2",
+        group: GROUP,
+        title: "Idle connections of HTTP/2",
+        about: "The same with connections of HTTP/2, each after preface, settings and one request.",
+        peers: PEERS,
+        metrics: METRICS,
+        rounds: Rounds { quick: 0, full: 2 },
+        begin: |setting| {
+            host::allow_descriptors(DESCRIPTORS)?;
+            let runtime = host::runtime()?;
+            let backends = http2::Backends::start(&setting.dir, &runtime)?;
+            Ok(Box::new(Http2 { dir: setting.dir.clone(), runtime, backends }))
+        },
+    },
+];
+
+struct Http1 {
+    dir: PathBuf,
+    backends: Backends,
+    headers: Vec<(&'static str, String)>,
+}
+
+struct Http2 {
+    dir: PathBuf,
+    runtime: Runtime,
+    backends: http2::Backends,
+}
+
+/// The most connections that are held.
+fn most() -> u32 {
+    COUNTS.into_iter().max().unwrap_or(0)
+}
+
+/// Opens more and more connections with `open`; the values of [`METRICS`].
+fn grow(running: &Running, mut open: impl FnMut(u32) -> Result<()>) -> Result<Vec<f64>> {
+    let idle = stable_memory(running)?;
+    let mut values = Vec::new();
+    let mut held = 0;
+    for count in COUNTS {
+        open(count - held)?;
+        held = count;
+        let added = stable_memory(running)?.anonymous_bytes.saturating_sub(idle.anonymous_bytes);
+        values.push(added as f64 / 1024.0 / f64::from(count));
+    }
+    // The largest number stands first.
+    values.reverse();
+    values.extend([mebibytes(idle.resident_bytes), mebibytes(idle.anonymous_bytes)]);
+    Ok(values)
+}
+
+// === impl Http1 ===
+
+impl Measure for Http1 {
+    fn measure(&mut self, peer: Peer) -> Result<Vec<f64>> {
+        let mut started = peer::start(peer, &self.dir, &self.backends, most())?;
+        let mut open = Vec::new();
+        let values = grow(&started.running, |more| {
+            for _ in 0..more {
+                let mut stream = probe::connect(started.listen)?;
+                probe::exchange(&mut stream, PATH, &self.headers)?;
+                open.push(stream);
+            }
+            Ok(())
+        })?;
+        // A proxy that closed the connections meanwhile would look frugal.
+        for stream in &mut open {
+            probe::exchange(stream, PATH, &self.headers).context("a connection was not kept open")?;
+        }
+        started.running.check_alive()?;
+        Ok(values)
     }
 }
 
-fn http1(options: &MemoryOptions, dir: &Path) -> Result<Vec<MemoryFigures>> {
-    host::check(&options.peers)?;
-    let backends = Backends::start(dir, 13, options.connections)?;
-    let headers = Traffic::Unkeyed.headers();
-    each(options, |peer| {
-        let mut started = peer::start(peer, dir, &backends, options.connections)?;
-        let idle = stable_memory(&started.running)?;
-        let mut open = Vec::new();
-        for _ in 0..options.connections {
-            let mut stream = probe::connect(started.listen)?;
-            probe::exchange(&mut stream, PATH, &headers)?;
-            open.push(stream);
-        }
-        let holding = stable_memory(&started.running)?;
-        // A proxy that closed the connections meanwhile would look frugal.
-        for stream in &mut open {
-            probe::exchange(stream, PATH, &headers).context("a connection was not kept open")?;
-        }
-        started.running.check_alive()?;
-        Ok((idle, holding))
-    })
-}
+// === impl Http2 ===
 
-fn http2(options: &MemoryOptions, dir: &Path) -> Result<Vec<MemoryFigures>> {
-    host::check_peers(&options.peers, &[])?;
-    let runtime = host::runtime()?;
-    let backends = http2::Backends::start(dir, &runtime)?;
-    let body = Bytes::from_static(b"one request");
-    each(options, |peer| {
-        let mut started = http2::start(peer, dir, &runtime, &backends, options.connections)?;
-        let idle = stable_memory(&started.running)?;
-        let open = runtime.block_on(async {
-            let mut open = Vec::new();
-            for _ in 0..options.connections {
-                let connection = Connection::open(started.listen).await?;
-                connection.expect_echo(Traffic::Unkeyed, &body, "baseline").await?;
-                open.push(connection);
-            }
-            anyhow::Ok(open)
+impl Measure for Http2 {
+    fn measure(&mut self, peer: Peer) -> Result<Vec<f64>> {
+        let mut started = http2::start(peer, &self.dir, &self.runtime, &self.backends, most())?;
+        let body = Bytes::from_static(b"one request");
+        let mut open = Vec::new();
+        // The clients stand still while memory is looked at: they have nothing to say.
+        let values = grow(&started.running, |more| {
+            self.runtime.block_on(async {
+                for _ in 0..more {
+                    let connection = Connection::open(started.listen).await?;
+                    connection.expect_echo(Traffic::Unkeyed, &body, "baseline").await?;
+                    open.push(connection);
+                }
+                Ok(())
+            })
         })?;
-        // The clients stand still meanwhile: they have nothing to say.
-        let holding = stable_memory(&started.running)?;
-        runtime.block_on(async {
+        self.runtime.block_on(async {
             for connection in &open {
                 let answered = connection.expect_echo(Traffic::Unkeyed, &body, "baseline").await;
                 answered.context("a connection was not kept open")?;
@@ -94,27 +166,8 @@ fn http2(options: &MemoryOptions, dir: &Path) -> Result<Vec<MemoryFigures>> {
             anyhow::Ok(())
         })?;
         started.running.check_alive()?;
-        Ok((idle, holding))
-    })
-}
-
-/// Measures each peer in turn: its memory before and after the connections.
-fn each(
-    options: &MemoryOptions,
-    measure: impl Fn(Peer) -> Result<(Memory, Memory)>,
-) -> Result<Vec<MemoryFigures>> {
-    let figures = options.peers.iter().map(|peer| {
-        eprintln!("{}: {} connections", peer.name(), options.connections);
-        let (idle, holding) = measure(*peer).with_context(|| peer.name().to_owned())?;
-        let added = holding.anonymous_bytes.saturating_sub(idle.anonymous_bytes);
-        Ok(MemoryFigures {
-            name: peer.name(),
-            idle_resident_bytes: idle.resident_bytes,
-            idle_anonymous_bytes: idle.anonymous_bytes,
-            connection_bytes: added as f64 / f64::from(options.connections),
-        })
-    });
-    figures.collect()
+        Ok(values)
+    }
 }
 
 /// Waits until the memory of the process stops changing.

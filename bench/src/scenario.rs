@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use crate::peer::Peer;
 
@@ -43,7 +44,8 @@ pub(crate) struct Metric {
 }
 
 /// Which way of a figure is the good one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Better {
     Lower,
     Higher,
@@ -78,6 +80,13 @@ pub(crate) enum Pace {
 // === impl Pace ===
 
 impl Pace {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Full => "full",
+        }
+    }
+
     /// The length of one measurement.
     pub(crate) fn seconds(self) -> u32 {
         match self {

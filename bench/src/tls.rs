@@ -1,148 +1,177 @@
-//! What TLS costs: CPU time per handshake, full and resumed, and per GiB, beside the same without TLS.
+//! What TLS costs: CPU time per handshake, full and resumed, and per GiB.
 //!
 //! Every peer terminates with the same certificate and relays to the same backend without TLS.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use self::handshakes::{Client, Handshakes, Opened, Resumption, Speech};
-use self::report::{TlsFigures, TlsReport};
-use crate::cli::TlsOptions;
-use crate::host::{self, LOAD_CORE, Versions};
+use self::handshakes::{Client, Handshakes, Resumption, Speech};
+use crate::host;
+use crate::http1::{CPU_PER_GIBIBYTE, REQUESTS_PER_SECOND};
 use crate::peer::{self, Peer, Started};
+use crate::scenario::{Better, Measure, Metric, Pace, Rounds, Scenario, Setting};
 use crate::work::{Backends, Job, Protocol, START_TIMEOUT, Traffic};
-use crate::wrk::Load;
+use crate::wrk;
 
 pub(crate) mod certificate;
 mod handshakes;
-mod report;
 
-const WARM_UP: Duration = Duration::from_millis(500);
+const GROUP: &str = "TLS";
 /// With fewer resumed the figure would be one of full handshakes.
-const RESUMED_MIN: f64 = 0.95;
-const HELD_CONNECTIONS: u32 = 16;
+const RESUMED_PERCENT_MIN: f64 = 95.0;
+/// Being opened at once, or kept.
+const CONNECTIONS: u32 = 16;
 const LARGE_BYTES: usize = 1024 * 1024;
 const SMALL_BYTES: usize = 13;
 const GIBIBYTE: f64 = (1024 * 1024 * 1024) as f64;
 
-/// One run's unchanging parts.
-struct Bench<'a> {
-    options: &'a TlsOptions,
-    dir: &'a Path,
-    small: Backends,
-    large: Backends,
+const PEERS: &[Peer] = &[Peer::Spurline, Peer::Haproxy, Peer::Nginx, Peer::Envoy];
+
+const CPU_PER_CONNECTION: Metric = Metric {
+    name: "cpu_micros_per_connection",
+    title: "CPU time per connection",
+    unit: "µs",
+    better: Better::Lower,
+};
+/// One core of load; its own handshakes are the limit.
+const CONNECTIONS_PER_SECOND: Metric = Metric {
+    name: "connections_per_second",
+    title: "connections per second",
+    unit: "conn/s",
+    better: Better::Neither,
+};
+const RESUMED: Metric =
+    Metric { name: "resumed_percent", title: "took up a session", unit: "%", better: Better::Neither };
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        id: "tls-full",
+        group: GROUP,
+        title: "New connections with a full handshake",
+        about: "A connection is opened, does a full handshake of TLS 1.3 with a certificate on P-256, has one request and is \
+                closed; 16 at once.",
+        peers: PEERS,
+        metrics: &[CPU_PER_CONNECTION, CONNECTIONS_PER_SECOND, RESUMED],
+        rounds: Rounds { quick: 1, full: 3 },
+        begin: |setting| begin(setting, Load::Handshakes(Resumption::Never)),
+    },
+    Scenario {
+        id: "tls-resumed",
+        group: GROUP,
+        title: "New connections that take up a session",
+        about: "The same with the session of an earlier connection taken up again.",
+        peers: PEERS,
+        metrics: &[CPU_PER_CONNECTION, CONNECTIONS_PER_SECOND, RESUMED],
+        rounds: Rounds { quick: 1, full: 3 },
+        begin: |setting| begin(setting, Load::Handshakes(Resumption::Always)),
+    },
+    Scenario {
+        id: "tls-1MiB",
+        group: GROUP,
+        title: "Bodies of 1 MiB in TLS",
+        about: "Answers of 1 MiB over 16 connections that are kept, TLS 1.3 with the client, none with the backend; CPU time per \
+                GiB of bodies.",
+        peers: PEERS,
+        metrics: &[CPU_PER_GIBIBYTE, REQUESTS_PER_SECOND],
+        rounds: Rounds { quick: 1, full: 3 },
+        begin: |setting| begin(setting, Load::Bytes),
+    },
+];
+
+/// What is sent.
+#[derive(Clone, Copy)]
+enum Load {
+    /// New connections.
+    Handshakes(Resumption),
+    /// Large bodies on connections that are kept.
+    Bytes,
+}
+
+struct Tls {
+    load: Load,
+    dir: PathBuf,
+    pace: Pace,
+    backends: Backends,
     client: Client,
 }
 
-/// Measures and prints; writes JSON when asked to.
-pub(crate) fn run(options: &TlsOptions) -> Result<()> {
-    host::check(&options.peers)?;
+fn begin(setting: &Setting, load: Load) -> Result<Box<dyn Measure>> {
     host::allow_descriptors(4096)?;
-    let dir = host::scratch_dir()?;
-    let (small_dir, large_dir) = (dir.path().join("small"), dir.path().join("large"));
-    let bench = Bench {
-        options,
-        dir: dir.path(),
-        small: Backends::start(&small_dir, SMALL_BYTES, 4 * options.connections)?,
-        large: Backends::start(&large_dir, LARGE_BYTES, HELD_CONNECTIONS)?,
-        client: Client::new(certificate::write(dir.path())?)?,
-    };
-    // The handshakes come from this process.
-    host::pin_this_process(LOAD_CORE)?;
-    let mut peers: Vec<(Peer, TlsFigures)> =
-        options.peers.iter().map(|peer| (*peer, TlsFigures::of(peer.name()))).collect();
-    for round in 0..options.rounds {
-        let mut order: Vec<&mut (Peer, TlsFigures)> = peers.iter_mut().collect();
-        // The same orders in every run: a surprising figure can be looked at again.
-        fastrand::Rng::with_seed(u64::from(round)).shuffle(&mut order);
-        for (peer, figures) in order {
-            eprintln!("round {} {}", round + 1, peer.name());
-            bench.measure(*peer, figures).with_context(|| format!("round {}, {}", round + 1, peer.name()))?;
+    let body_bytes = if matches!(load, Load::Bytes) { LARGE_BYTES } else { SMALL_BYTES };
+    Ok(Box::new(Tls {
+        load,
+        dir: setting.dir.clone(),
+        pace: setting.pace,
+        backends: Backends::start(&setting.dir, body_bytes, 4 * CONNECTIONS)?,
+        client: Client::new(certificate::write(&setting.dir)?)?,
+    }))
+}
+
+// === impl Tls ===
+
+impl Measure for Tls {
+    fn measure(&mut self, peer: Peer) -> Result<Vec<f64>> {
+        let started = self.start(peer)?;
+        match self.load {
+            Load::Handshakes(resumption) => self.connections(&started, resumption),
+            Load::Bytes => self.bytes(&started),
         }
-    }
-    let report = TlsReport {
-        versions: Versions::read(),
-        rounds: options.rounds,
-        seconds: options.seconds,
-        connections: options.connections,
-        peers: peers.into_iter().map(|(_, figures)| figures).collect(),
-    };
-    report.print()?;
-    match &options.save {
-        Some(dir) => report.save(dir),
-        None => Ok(()),
     }
 }
 
-// === impl Bench ===
-
-impl Bench<'_> {
-    fn measure(&self, peer: Peer, figures: &mut TlsFigures) -> Result<()> {
-        let small = self.start(peer, Protocol::Http1, &self.small)?;
-        figures.plain_connection_micros.push(self.connections(&small, Speech::Plain)?.0);
-        let small = self.start(peer, Protocol::Tls, &self.small)?;
-        figures.full_handshake_micros.push(self.connections(&small, Speech::Tls(Resumption::Never))?.0);
-        let (micros, opened) = self.connections(&small, Speech::Tls(Resumption::Always))?;
-        let resumed = opened.resumed as f64 / opened.answered as f64;
-        ensure!(resumed >= RESUMED_MIN, "only {} of {} were resumed", opened.resumed, opened.answered);
-        figures.resumed_handshake_micros.push(micros);
-        figures.resumed_share.push(resumed);
-        drop(small);
-        let large = self.start(peer, Protocol::Http1, &self.large)?;
-        figures.plain_gibibyte_millis.push(self.bytes(&large, "http")?);
-        drop(large);
-        let large = self.start(peer, Protocol::Tls, &self.large)?;
-        figures.tls_gibibyte_millis.push(self.bytes(&large, "https")?);
-        Ok(())
-    }
-
-    /// CPU time of `peer` in µs per new connection with one request, and how many there were.
-    fn connections(&self, peer: &Started, speech: Speech) -> Result<(f64, Opened)> {
-        let load = Handshakes { target: peer.listen, concurrency: self.options.connections, speech };
-        self.client.run(load, WARM_UP)?;
+impl Tls {
+    fn connections(&self, peer: &Started, resumption: Resumption) -> Result<Vec<f64>> {
+        let load =
+            Handshakes { target: peer.listen, concurrency: CONNECTIONS, speech: Speech::Tls(resumption) };
+        self.client.run(load, self.pace.warm_up())?;
         let before = peer.running.cpu_time()?;
-        let opened = self.client.run(load, Duration::from_secs(self.options.seconds.into()))?;
+        let seconds = self.pace.seconds();
+        let opened = self.client.run(load, Duration::from_secs(seconds.into()))?;
         let cpu = peer.running.cpu_time()?.saturating_sub(before);
-        Ok((cpu.as_secs_f64() * 1e6 / opened.answered as f64, opened))
+        let answered = opened.answered as f64;
+        let resumed = 100.0 * opened.resumed as f64 / answered;
+        ensure!(
+            resumption == Resumption::Never || resumed >= RESUMED_PERCENT_MIN,
+            "only {} of {} connections took up a session",
+            opened.resumed,
+            opened.answered
+        );
+        Ok(vec![cpu.as_secs_f64() * 1e6 / answered, answered / f64::from(seconds), resumed])
     }
 
-    /// CPU time of `peer` per GiB of response bodies on connections that are kept.
-    fn bytes(&self, peer: &Started, scheme: &'static str) -> Result<f64> {
+    fn bytes(&self, peer: &Started) -> Result<Vec<f64>> {
         let headers = Traffic::Unkeyed.headers();
-        let load = Load {
-            scheme,
+        let load = wrk::Load {
+            scheme: "https",
             target: peer.listen,
-            connections: HELD_CONNECTIONS,
-            seconds: 1,
+            connections: CONNECTIONS,
+            seconds: self.pace.seconds(),
             headers: &headers,
         };
-        load.run()?;
+        load.warm_up(self.pace.warm_up())?;
         let before = peer.running.cpu_time()?;
-        let outcome = Load { seconds: self.options.seconds, ..load }.run()?;
+        let outcome = load.run()?;
         let cpu = peer.running.cpu_time()?.saturating_sub(before);
         let carried = outcome.requests as f64 * LARGE_BYTES as f64;
-        Ok(cpu.as_secs_f64() * 1e3 / (carried / GIBIBYTE))
+        Ok(vec![cpu.as_secs_f64() * 1e3 / (carried / GIBIBYTE), outcome.requests_per_second])
     }
 
-    fn start(&self, peer: Peer, protocol: Protocol, backends: &Backends) -> Result<Started> {
-        if protocol == Protocol::Http1 {
-            return peer::start(peer, self.dir, backends, 4 * self.options.connections);
-        }
+    /// As for HTTP/1.1, but asked in TLS.
+    fn start(&self, peer: Peer) -> Result<Started> {
         let job = Job {
-            dir: self.dir.to_owned(),
-            protocol,
-            baseline: backends.baseline,
-            fork: backends.fork,
-            connections: 4 * self.options.connections,
+            dir: self.dir.clone(),
+            protocol: Protocol::Tls,
+            baseline: self.backends.baseline,
+            fork: self.backends.fork,
+            connections: 4 * CONNECTIONS,
             ..Job::on_free_ports()?
         };
-        ensure!(peer.routes(), "{} does not terminate TLS", peer.name());
         let mut running = peer::spawn(peer, &job)?;
         let deadline = Instant::now() + START_TIMEOUT;
         for traffic in [Traffic::Unkeyed, Traffic::Keyed] {
-            let expected = backends.expected_body(traffic);
+            let expected = self.backends.expected_body(traffic);
             loop {
                 running.check_alive()?;
                 match self.client.ask(job.listen, traffic) {

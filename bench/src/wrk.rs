@@ -1,12 +1,17 @@
 //! One closed-loop load with wrk (`man wrk`): as many requests as the connections can carry, one at a time on each.
 
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::host::LOAD_CORE;
 use crate::work::PATH;
+
+const START: &str = "start taskset (util-linux)";
+/// It is ended before; this is for when nobody is there any more to do so.
+const WARM_UP_SECONDS_MAX: u32 = 10;
 
 /// One load to send.
 pub(crate) struct Load<'a> {
@@ -26,24 +31,36 @@ pub(crate) struct Outcome {
 }
 
 impl Load<'_> {
+    /// Sends it for `time` and looks at nothing: the figures begin once connections are open and buffers are there.
+    pub(crate) fn warm_up(&self, time: Duration) -> Result<()> {
+        let mut command = self.command(WARM_UP_SECONDS_MAX);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context(START)?;
+        std::thread::sleep(time);
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
     /// Runs to the end. A socket error or an answer other than 2xx or 3xx fails the run: its figure would be a lie.
     pub(crate) fn run(&self) -> Result<Outcome> {
-        let mut command = Command::new("taskset");
-        command.args(["--cpu-list", &LOAD_CORE.to_string(), "wrk", "--threads", "1"]);
-        command.args(["--connections", &self.connections.to_string()]);
-        command.args(["--duration", &format!("{}s", self.seconds)]);
-        for (name, value) in self.headers {
-            command.args(["--header", &format!("{name}: {value}")]);
-        }
-        let output = command
-            .arg(format!("{}://{}{PATH}", self.scheme, self.target))
-            .output()
-            .context("start taskset (util-linux)")?;
+        let output = self.command(self.seconds).output().context(START)?;
         let text = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {
             bail!("wrk failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr));
         }
         parse(&text).with_context(|| format!("wrk reported:\n{text}"))
+    }
+
+    fn command(&self, seconds: u32) -> Command {
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", &LOAD_CORE.to_string(), "wrk", "--threads", "1"]);
+        command.args(["--connections", &self.connections.to_string()]);
+        command.args(["--duration", &format!("{seconds}s")]);
+        for (name, value) in self.headers {
+            command.args(["--header", &format!("{name}: {value}")]);
+        }
+        command.arg(format!("{}://{}{PATH}", self.scheme, self.target));
+        command
     }
 }
 

@@ -4,16 +4,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::attacks::script::Attack;
-use crate::http2::Call;
 use crate::peer::Peer;
-use crate::work::{Protocol, Traffic};
+use crate::scenario::Pace;
 
 /// What this process was asked to do.
 pub(crate) enum Task {
-    Http1(Http1Options),
-    Http2(Http2Options),
-    Memory(MemoryOptions),
-    Tls(TlsOptions),
+    Run(RunOptions),
+    List,
+    /// The page of a record once more, beside it.
+    Report(PathBuf),
     Attacks(AttacksOptions),
     Control(ControlOptions),
     ControlLoad(ControlLoadOptions),
@@ -42,47 +41,17 @@ pub(crate) enum Task {
     },
 }
 
-/// CPU time per HTTP/1.1 keep-alive request.
-pub(crate) struct Http1Options {
-    pub(crate) peers: Vec<Peer>,
-    pub(crate) rounds: u32,
-    pub(crate) seconds: u32,
-    pub(crate) connections: u32,
-    pub(crate) body_bytes: usize,
-    pub(crate) traffic: Traffic,
-    pub(crate) save: Option<PathBuf>,
-}
-
-/// CPU time per HTTP/2 request.
-pub(crate) struct Http2Options {
-    pub(crate) peers: Vec<Peer>,
-    pub(crate) rounds: u32,
-    pub(crate) seconds: u32,
-    pub(crate) connections: u32,
-    /// Requests at once on each connection.
-    pub(crate) streams: u32,
-    pub(crate) body_bytes: usize,
-    pub(crate) call: Call,
-    pub(crate) traffic: Traffic,
-    pub(crate) save: Option<PathBuf>,
-}
-
-/// Anonymous memory of an idle process and of an idle connection.
-pub(crate) struct MemoryOptions {
-    pub(crate) peers: Vec<Peer>,
-    pub(crate) protocol: Protocol,
-    pub(crate) connections: u32,
-    pub(crate) save: Option<PathBuf>,
-}
-
-/// CPU time of handshakes and of bytes in TLS.
-pub(crate) struct TlsOptions {
-    pub(crate) peers: Vec<Peer>,
-    pub(crate) rounds: u32,
-    pub(crate) seconds: u32,
-    /// Handshakes at once.
-    pub(crate) connections: u32,
-    pub(crate) save: Option<PathBuf>,
+/// Scenarios, measured.
+pub(crate) struct RunOptions {
+    /// Ids or beginnings of ids; empty for all.
+    pub(crate) scenarios: Vec<String>,
+    pub(crate) pace: Pace,
+    /// In place of what each scenario says.
+    pub(crate) rounds: Option<u32>,
+    /// Those that take part; `None` for all that can do the work.
+    pub(crate) peers: Option<Vec<Peer>>,
+    /// Where record and page go.
+    pub(crate) save: PathBuf,
 }
 
 /// Attacks on HTTP/2 beside a victim.
