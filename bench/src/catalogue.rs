@@ -1,7 +1,9 @@
 //! Every scenario there is, in the order of the page.
 
 use crate::scenario::Scenario;
-use crate::{connections, http1, http2, latency, memory, tls, tunnels};
+use crate::{
+    connections, control, http1, http2, latency, memory, propagation, route_tables, start, tls, tunnels,
+};
 
 /// The scenarios of each file, in the order of the page.
 const PARTS: &[&[Scenario]] = &[
@@ -10,8 +12,13 @@ const PARTS: &[&[Scenario]] = &[
     http2::SCENARIOS,
     tls::SCENARIOS,
     tunnels::SCENARIOS,
+    route_tables::SCENARIOS,
+    propagation::SCENARIOS,
     latency::SCENARIOS,
     memory::SCENARIOS,
+    start::SCENARIOS,
+    control::STARTS,
+    control::FAN_OUT,
 ];
 
 /// All of them.

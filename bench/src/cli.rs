@@ -10,7 +10,7 @@ use crate::attacks::script::ATTACKS;
 use crate::peer::Peer;
 use crate::scenario::Pace;
 
-pub(crate) use self::options::{AttacksOptions, ControlLoadOptions, ControlOptions, RunOptions, Task};
+pub(crate) use self::options::{AttacksOptions, ControlLoadOptions, RunOptions, Task};
 
 mod options;
 
@@ -33,12 +33,6 @@ pub(crate) fn parse() -> Result<Task> {
             connections: m.get_many("connections").context("--connections is missing")?.copied().collect(),
             seconds: required(m, "seconds")?,
             rate: required(m, "rate")?,
-            save: m.get_one("save").cloned(),
-        })),
-        Some(("control", m)) => Ok(Task::Control(ControlOptions {
-            proxies: m.get_many::<u32>("proxies").context("--proxies is missing")?.copied().collect(),
-            real: required(m, "real")?,
-            rounds: required(m, "rounds")?,
             save: m.get_one("save").cloned(),
         })),
         Some(("control-load", m)) => Ok(Task::ControlLoad(ControlLoadOptions {
@@ -88,7 +82,6 @@ fn command() -> Command {
         .subcommand(Command::new("list").about("Lists the scenarios and who takes part"))
         .subcommand(report())
         .subcommand(attacks())
-        .subcommand(control())
         .subcommand(control_load())
         .subcommand(hidden("relay", &["listen", "upstream"]))
         .subcommand(hidden("hyper-relay", &["listen", "baseline", "fork"]))
@@ -190,18 +183,6 @@ fn attacks() -> Command {
         )
         .arg(count("seconds", "30", "length of each attack; nine seconds more are for before and after"))
         .arg(count("rate", "200", "the victim's requests per second"))
-        .arg(save_arg())
-}
-
-fn control() -> Command {
-    Command::new("control")
-        .about("Time from a sandbox created over REST until every proxy has acknowledged it")
-        .arg(
-            count("proxies", "10,100,1000", "simulated proxies; several numbers are measured in turn")
-                .value_delimiter(','),
-        )
-        .arg(count("real", "3", "real proxies beside them"))
-        .arg(count("rounds", "200", "sandboxes created and deleted for each number of proxies"))
         .arg(save_arg())
 }
 

@@ -10,7 +10,14 @@ mod load;
 mod open_loop;
 mod proxy;
 mod report;
+mod restart;
 mod service;
 
-pub(crate) use self::fan_out::run as fan_out;
 pub(crate) use self::load::run as load;
+
+use crate::scenario::Scenario;
+
+/// How long a change takes to all proxies.
+pub(crate) const FAN_OUT: &[Scenario] = fan_out::SCENARIOS;
+/// How long proxies and the service itself take to be there.
+pub(crate) const STARTS: &[Scenario] = restart::SCENARIOS;

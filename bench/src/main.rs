@@ -16,17 +16,21 @@ mod host;
 mod http1;
 mod http2;
 mod interrupt;
+mod keep_alive;
 mod latency;
 mod memory;
 mod page;
 mod peer;
 mod probe;
 mod process;
+mod propagation;
 mod record;
 mod relay;
 mod report;
+mod route_tables;
 mod run;
 mod scenario;
+mod start;
 mod stats;
 mod svg;
 mod table;
@@ -46,7 +50,6 @@ fn main() -> Result<()> {
         cli::Task::Attacker { attack, target, connections, seconds } => {
             attacks::attacker::run(&attack, target, connections, seconds)
         }
-        cli::Task::Control(options) => control::fan_out(&options),
         cli::Task::ControlLoad(options) => control::load(&options),
         cli::Task::Relay { listen, upstream } => relay::run(listen, upstream),
         cli::Task::HyperRelay { listen, baseline, fork } => http2::relay::run(listen, baseline, fork),

@@ -14,7 +14,6 @@ pub(crate) enum Task {
     /// The page of a record once more, beside it.
     Report(PathBuf),
     Attacks(AttacksOptions),
-    Control(ControlOptions),
     ControlLoad(ControlLoadOptions),
     /// The measured floor; started by the other tasks as a process of its own so that it can be pinned.
     Relay {
@@ -72,16 +71,6 @@ impl AttacksOptions {
     pub(crate) fn wants(&self, attack: &Attack) -> bool {
         self.attacks.is_empty() || self.attacks.iter().any(|name| name == attack.id || name == attack.name)
     }
-}
-
-/// Time from a change over REST to all proxies.
-pub(crate) struct ControlOptions {
-    /// Numbers of simulated proxies, one measurement each.
-    pub(crate) proxies: Vec<u32>,
-    /// Real proxies beside them.
-    pub(crate) real: u32,
-    pub(crate) rounds: u32,
-    pub(crate) save: Option<PathBuf>,
 }
 
 /// Very many sandboxes, and a proxy that needs one override of each.

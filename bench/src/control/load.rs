@@ -174,7 +174,7 @@ fn proxy_figures(
 ) -> Result<(Proxy, ProxyFigures)> {
     let start = |name, workload: &str| -> Result<(Proxy, Duration, u64)> {
         let began = Instant::now();
-        let stand = Stand { core: PROXY_CORE, grpc: service.grpc, workload, baseline };
+        let stand = Stand { core: PROXY_CORE, grpc: service.grpc, workload, baseline, snapshot: None };
         let proxy = Proxy::start(name, &stand, dir)?;
         let ready = began.elapsed();
         let memory = stable_memory(&proxy.running)?;

@@ -30,22 +30,32 @@ pub(crate) struct Stand<'a> {
     pub(crate) grpc: SocketAddr,
     pub(crate) workload: &'a str,
     pub(crate) baseline: SocketAddr,
+    /// Where it keeps what it was sent.
+    pub(crate) snapshot: Option<&'a Path>,
 }
 
 impl Proxy {
     /// Starts it and waits until it calls itself ready, which it does once it has its first table.
     pub(crate) fn start(name: &str, stand: &Stand<'_>, dir: &Path) -> Result<Self> {
-        let Stand { core, grpc, workload, baseline } = stand;
+        let mut proxy = Self::spawn(name, stand, dir)?;
+        proxy.await_ready().with_context(|| name.to_owned())?;
+        Ok(proxy)
+    }
+
+    /// Starts it and waits for nothing.
+    pub(crate) fn spawn(name: &str, stand: &Stand<'_>, dir: &Path) -> Result<Self> {
+        let Stand { core, grpc, workload, baseline, snapshot } = stand;
         let [listen, admin] = free_addresses()?;
         let listener =
             format!("name=bench,listen={listen},workload={workload},port={PORT},baseline={baseline}");
         let mut command = Command::new(spurline_proxy()?);
         command.args(["--workers", "1", "--listener", &listener, "--admin-listen", &admin.to_string()]);
         command.args(["--idle-timeout", "5m", "--control", &format!("http://{grpc}")]);
+        if let Some(snapshot) = snapshot {
+            command.arg("--control-snapshot").arg(snapshot);
+        }
         let running = Running::start(name, *core, &command, dir)?;
-        let mut proxy = Self { running, listen, admin: format!("http://{admin}"), agent: agent() };
-        proxy.await_ready().with_context(|| name.to_owned())?;
-        Ok(proxy)
+        Ok(Self { running, listen, admin: format!("http://{admin}"), agent: agent() })
     }
 
     /// How many tables it has had.

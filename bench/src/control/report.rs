@@ -11,33 +11,6 @@ use crate::host::Versions;
 use crate::report::{mebibytes, print, render_spurline, save};
 use crate::stats::percentile;
 
-/// The most that p99 of `programmed` may be with 1,000 proxies.
-const TARGET_PROXIES: u32 = 1000;
-const TARGET_MILLIS: f64 = 250.0;
-/// With fewer streams what one adds is lost among what the process allocates anyway.
-const STREAMS_WITH_A_MEMORY_FIGURE: u32 = 100;
-
-/// One run of `control`.
-#[derive(Debug, Serialize)]
-pub(crate) struct FanOutReport {
-    pub(crate) versions: Versions,
-    pub(crate) rounds: u32,
-    /// Real proxies beside the simulated ones.
-    pub(crate) real: u32,
-    pub(crate) figures: Vec<FanOutFigures>,
-}
-
-/// Every sample with one number of simulated proxies.
-#[derive(Debug, Serialize)]
-pub(crate) struct FanOutFigures {
-    pub(crate) proxies: u32,
-    pub(crate) connected_seconds: f64,
-    pub(crate) received_millis: Vec<f64>,
-    pub(crate) programmed_millis: Vec<f64>,
-    pub(crate) cpu_micros_per_stream_and_change: f64,
-    pub(crate) idle_stream_bytes: f64,
-}
-
 /// One run of `control-load`.
 #[derive(Debug, Serialize)]
 pub(crate) struct LoadReport {
@@ -82,73 +55,6 @@ pub(crate) struct PhaseFigures {
     latency_micros: Vec<f64>,
     /// 99th percentile of each round.
     round_p99_micros: Vec<f64>,
-}
-
-// === impl FanOutReport ===
-
-impl FanOutReport {
-    /// Writes the table to standard output.
-    pub(crate) fn print(&self) -> Result<()> {
-        print(&self.render()?)
-    }
-
-    /// Writes `control.json` into `dir`, over an older one.
-    pub(crate) fn save(&self, dir: &Path) -> Result<()> {
-        save(self, dir, "control.json")
-    }
-
-    fn render(&self) -> Result<String> {
-        let mut text = render_spurline(&self.versions)?;
-        writeln!(
-            text,
-            "\nsandbox created by PUT, wanted by all; {} real proxies among them; {} rounds; ms from the start of the PUT\n",
-            self.real, self.rounds
-        )?;
-        writeln!(
-            text,
-            "            last client received       programmed n==m           all in   µs CPU per   KiB per"
-        )?;
-        writeln!(
-            text,
-            "simulated     p50     p99     max     p50     p99     max         s   stream+change  stream"
-        )?;
-        for figures in &self.figures {
-            figures.render(&mut text)?;
-        }
-        if let Some(figures) = self.figures.iter().find(|figures| figures.proxies == TARGET_PROXIES) {
-            let p99 = percentile(&figures.programmed_millis, 99.0).context("no samples")?;
-            let verdict = if p99 <= TARGET_MILLIS { "met" } else { "MISSED" };
-            writeln!(
-                text,
-                "target programmed by {TARGET_PROXIES}, p99 <= {TARGET_MILLIS} ms: {p99:.1} {verdict}"
-            )?;
-        }
-        Ok(text)
-    }
-}
-
-// === impl FanOutFigures ===
-
-impl FanOutFigures {
-    fn render(&self, text: &mut String) -> Result<()> {
-        write!(text, "{:<10}", self.proxies)?;
-        for samples in [&self.received_millis, &self.programmed_millis] {
-            for percent in [50.0, 99.0, 100.0] {
-                write!(text, "{:>8.2}", percentile(samples, percent).context("no samples")?)?;
-            }
-        }
-        let kibibytes = if self.proxies < STREAMS_WITH_A_MEMORY_FIGURE {
-            "-".to_owned()
-        } else {
-            format!("{:.1}", self.idle_stream_bytes / 1024.0)
-        };
-        writeln!(
-            text,
-            "{:>10.2}{:>16.1}{kibibytes:>8}",
-            self.connected_seconds, self.cpu_micros_per_stream_and_change
-        )?;
-        Ok(())
-    }
 }
 
 // === impl LoadReport ===

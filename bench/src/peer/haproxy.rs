@@ -1,5 +1,5 @@
-//! HAProxy: one thread, HTTP mode, upstream connections shared and kept, no logs. The key is taken out of `baggage` with `param` and looked
-//! up in a map file that names the backend (configuration manual, 7.3.1 "Converters"; the way its maps are documented for large tables).
+//! HAProxy: one thread, HTTP mode, upstream connections shared and kept, no logs. The key is taken out of `baggage` with `regsub`
+//! and looked up in a map file that names the backend (configuration manual, "Converters"; maps are its documented way to large tables).
 
 use std::fs;
 use std::process::Command;
@@ -14,11 +14,13 @@ use crate::work::{Job, Protocol, keys};
 /// Where the limit of descriptors is lower than it wants for that, it warns and goes on.
 const CONNECTIONS_MAX: u32 = 4000;
 
+/// The value of the member of `baggage` that carries the key; all of the header without one, which is in no map.
+const KEY: &str = r#"regsub("^(?:.*,)?\s*sd-routing-key=([^,;]*).*$","\1")"#;
+
 pub(super) fn command(job: &Job, count: u32) -> Result<Command> {
     let (path, map) = (job.dir.join("haproxy.cfg"), job.dir.join("haproxy.map"));
     fs::write(&map, keys(count).map(|key| key + " fork\n").collect::<String>())?;
-    let choice =
-        format!("%[req.fhdr(baggage),param(sd-routing-key,\",\"),map_str({},baseline)]", map.display());
+    let choice = format!("'%[req.fhdr(baggage),{KEY},map_str({},baseline)]'", map.display());
     fs::write(&path, config(job, &choice))?;
     let mut command = Command::new("haproxy");
     command.arg("-db").arg("-f").arg(path);

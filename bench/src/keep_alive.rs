@@ -1,0 +1,48 @@
+//! One stretch of HTTP/1.1 load over kept connections through a peer that runs, and what it costs the peer.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::http1::ensure_reuse;
+use crate::peer::Started;
+use crate::scenario::Pace;
+use crate::work::Backends;
+use crate::wrk::Load;
+
+pub(crate) const CONNECTIONS: u32 = 64;
+pub(crate) const BODY_BYTES: usize = 13;
+
+/// What the peer used for the requests of a stretch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    pub(crate) cpu_micros_per_request: f64,
+    pub(crate) requests_per_second: f64,
+    pub(crate) busy_percent: f64,
+}
+
+/// Warms up, then sends `headers` as fast as one core of load can.
+///
+/// # Errors
+/// An answer was not 2xx or 3xx, or the peer does not reuse its upstream connections.
+pub(crate) fn measure(
+    started: &Started,
+    backends: &Backends,
+    headers: &[(&'static str, String)],
+    pace: Pace,
+) -> Result<Cost> {
+    let (target, seconds) = (started.listen, pace.seconds());
+    let load = Load { scheme: "http", target, connections: CONNECTIONS, seconds, headers };
+    load.warm_up(pace.warm_up())?;
+    let accepted_before = backends.connections_accepted()?;
+    let (cpu_before, time_before) = (started.running.cpu_time()?, Instant::now());
+    let outcome = load.run()?;
+    let (cpu, time) = (started.running.cpu_time()?.saturating_sub(cpu_before), time_before.elapsed());
+    let opened = backends.connections_accepted()?.saturating_sub(accepted_before);
+    ensure_reuse(opened, u64::from(CONNECTIONS), outcome.requests)?;
+    Ok(Cost {
+        cpu_micros_per_request: cpu.as_secs_f64() * 1e6 / outcome.requests as f64,
+        requests_per_second: outcome.requests_per_second,
+        busy_percent: 100.0 * cpu.as_secs_f64() / time.as_secs_f64(),
+    })
+}

@@ -1,0 +1,123 @@
+//! What a choice among many keys costs a request: tables of 1 to 100,000 keys, and Spurline with 10,000 right beside itself with one.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::http1::{BUSY, REQUESTS_PER_SECOND};
+use crate::keep_alive::{self, BODY_BYTES, CONNECTIONS};
+use crate::peer::{self, Peer};
+use crate::scenario::{Better, Measure, Metric, Pace, Rounds, Scenario, Setting};
+use crate::work::{Backends, Job, Traffic};
+
+const GROUP: &str = "Route tables";
+
+const PEERS: &[Peer] = &[Peer::Spurline, Peer::Haproxy, Peer::Nginx, Peer::Envoy, Peer::EnvoyMatcher];
+
+/// A table that takes longer to load is no answer for a platform that changes it all day.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const METRICS: &[Metric] = &[
+    Metric {
+        name: "keyed_cpu_micros_per_request",
+        title: "CPU time per request with the last key",
+        unit: "µs",
+        better: Better::Lower,
+    },
+    Metric {
+        name: "unkeyed_cpu_micros_per_request",
+        title: "CPU time per request without a key",
+        unit: "µs",
+        better: Better::Lower,
+    },
+    REQUESTS_PER_SECOND,
+    BUSY,
+];
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        id: "table-1",
+        group: GROUP,
+        title: "A table of 1 key",
+        about: "GET of 13 bytes over 64 connections that are kept: first every request carries the last key of the table and has \
+                to be answered by the fork, then none carries one. Every peer takes the key out of the baggage.",
+        peers: PEERS,
+        metrics: METRICS,
+        rounds: Rounds { quick: 0, full: 3 },
+        begin: |setting| begin(setting, 1),
+    },
+    Scenario {
+        id: "table-100",
+        group: GROUP,
+        title: "A table of 100 keys",
+        about: "The same with 100 keys.",
+        peers: PEERS,
+        metrics: METRICS,
+        rounds: Rounds { quick: 0, full: 3 },
+        begin: |setting| begin(setting, 100),
+    },
+    Scenario {
+        id: "table-10k",
+        group: GROUP,
+        title: "A table of 10,000 keys",
+        about: "The same with 10,000 keys.",
+        peers: PEERS,
+        metrics: METRICS,
+        rounds: Rounds { quick: 1, full: 3 },
+        begin: |setting| begin(setting, 10_000),
+    },
+    Scenario {
+        id: "table-100k",
+        group: GROUP,
+        title: "A table of 100,000 keys",
+        about: "The same with 100,000 keys. A peer that does not route within a minute of its start is not measured.",
+        peers: PEERS,
+        metrics: METRICS,
+        rounds: Rounds { quick: 0, full: 2 },
+        begin: |setting| begin(setting, 100_000),
+    },
+    Scenario {
+        id: "table-last-of-10k",
+        group: GROUP,
+        title: "The last of 10,000 keys beside the only one",
+        about: "Spurline with 10,000 keys and Spurline with one, turn about: the difference is what the table's size costs.",
+        peers: &[Peer::Spurline, Peer::SpurlineOne],
+        metrics: METRICS,
+        rounds: Rounds { quick: 2, full: 11 },
+        begin: |setting| begin(setting, 10_000),
+    },
+];
+
+struct Table {
+    dir: PathBuf,
+    pace: Pace,
+    backends: Backends,
+    overrides: u32,
+}
+
+fn begin(setting: &Setting, overrides: u32) -> Result<Box<dyn Measure>> {
+    let backends = Backends::start(&setting.dir, BODY_BYTES, CONNECTIONS)?;
+    Ok(Box::new(Table { dir: setting.dir.clone(), pace: setting.pace, backends, overrides }))
+}
+
+impl Measure for Table {
+    fn measure(&mut self, peer: Peer) -> Result<Vec<f64>> {
+        let job = Job {
+            dir: self.dir.clone(),
+            connections: CONNECTIONS,
+            overrides: Some(self.overrides),
+            ..Job::on_free_ports()?
+        };
+        let started = peer::start_with(peer, &self.backends, job, PATIENCE)?;
+        let cost =
+            |traffic: Traffic| keep_alive::measure(&started, &self.backends, &traffic.headers(), self.pace);
+        let (keyed, unkeyed) = (cost(Traffic::Keyed)?, cost(Traffic::Unkeyed)?);
+        Ok(vec![
+            keyed.cpu_micros_per_request,
+            unkeyed.cpu_micros_per_request,
+            keyed.requests_per_second,
+            keyed.busy_percent,
+        ])
+    }
+}
