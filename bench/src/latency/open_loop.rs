@@ -26,8 +26,6 @@ use crate::work::{PATH, Traffic};
 
 /// Of unanswered requests, after the last was due. They count as if answered then.
 const DRAIN: Duration = Duration::from_secs(1);
-/// Between opening the connections and the first request.
-const LEAD: Duration = Duration::from_millis(20);
 
 /// A load to send.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +55,7 @@ struct Schedule {
 
 struct Generator<'a> {
     schedule: Schedule,
+    /// When the first request is due.
     start: Instant,
     expected: &'a [u8],
     request: Vec<u8>,
@@ -124,7 +123,7 @@ impl<'a> Generator<'a> {
         }
         Ok(Self {
             schedule,
-            start: Instant::now() + LEAD,
+            start: Instant::now(),
             expected,
             request: request(PATH, &load.target.to_string(), &Traffic::Unkeyed.headers()).into_bytes(),
             epoll,
@@ -141,7 +140,7 @@ impl<'a> Generator<'a> {
         let mut events: Vec<Event> = Vec::with_capacity(self.connections.len());
         let mut next = 0;
         while self.answered < self.total {
-            let now = self.elapsed();
+            let now = self.start.elapsed();
             if now >= end {
                 self.give_up(now);
                 break;
@@ -151,7 +150,7 @@ impl<'a> Generator<'a> {
                 next += 1;
             }
             let wake = if next < self.total { self.schedule.due(next) } else { end };
-            let timeout = Timespec::try_from(wake.saturating_sub(self.elapsed()))?;
+            let timeout = Timespec::try_from(wake.saturating_sub(self.start.elapsed()))?;
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout)) {
                 Ok(_) | Err(Errno::INTR) => {}
@@ -162,11 +161,6 @@ impl<'a> Generator<'a> {
             }
         }
         Ok(self.outcome)
-    }
-
-    /// Since the first request was due.
-    fn elapsed(&self) -> Duration {
-        Instant::now().saturating_duration_since(self.start)
     }
 
     /// Request `number` is due.
