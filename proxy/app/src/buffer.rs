@@ -110,17 +110,6 @@ impl Buffer {
         bytes
     }
 
-    /// Takes what is in the other one, as much as a buffer holds. To be called only while empty.
-    pub(crate) fn take_from(&mut self, other: &mut Self) {
-        let bytes_max = POOL.with_borrow(|pool| pool.bytes);
-        if other.len() <= bytes_max {
-            std::mem::swap(self, other);
-            return;
-        }
-        self.writer().extend_from_slice(other.data().get(..bytes_max).unwrap_or_default());
-        other.consume(bytes_max);
-    }
-
     /// Reads once from `stream`, as much as fits. 0 means that the peer has ended its stream.
     ///
     /// To be called only while not [`Buffer::is_full`].
@@ -235,25 +224,6 @@ mod tests {
         let mut second = Buffer::default();
         second.writer().push(1);
         assert_eq!(second.data().as_ptr(), place);
-    }
-
-    #[test]
-    fn no_more_is_taken_at_once_than_a_buffer_holds() {
-        let [mut small, mut large, mut taken] = [0; 3].map(|_| Buffer::default());
-        small.writer().extend_from_slice(b"abc");
-        taken.take_from(&mut small);
-        assert_eq!((taken.data(), small.is_empty()), (&b"abc"[..], true));
-        taken.clear();
-        let bytes: Vec<u8> = (0..40_000_u32).map(|number| number as u8).collect();
-        large.writer().extend_from_slice(&bytes);
-        let mut all = Vec::new();
-        while !large.is_empty() {
-            taken.take_from(&mut large);
-            assert!(taken.len() <= 16 * 1024);
-            all.extend_from_slice(taken.data());
-            taken.clear();
-        }
-        assert_eq!(all, bytes);
     }
 
     #[test]

@@ -157,14 +157,18 @@ fn http2_params(http2: &Http2, limits: Limits, interims_max: usize) -> Http2Para
     };
     // An upstream connection carries the requests of many clients: one that takes nothing must not use up the window of all.
     let streams_max = http2.upstream_streams_max;
+    let windows_bytes = http2.stream_window_bytes.saturating_mul(streams_max);
     let connection_window_bytes = http2
         .connection_window_bytes
-        .max(http2.stream_window_bytes.saturating_mul(streams_max))
+        .max(windows_bytes.saturating_add(http2.windows_growth_bytes))
         .min(WINDOW_BYTES_MAX);
     Http2Params {
         is_on: http2.is_on,
         server,
         client: h2::Settings { streams_max, connection_window_bytes, ..server },
+        window_bytes_max: http2.stream_window_bytes_max,
+        windows_growth_bytes: http2.windows_growth_bytes,
+        flood_pause: http2.flood_pause,
         ping_interval: http2.ping_interval,
         ping_timeout: http2.ping_timeout,
         settings_timeout: http2.settings_timeout,
@@ -313,11 +317,13 @@ mod tests {
 
     #[test]
     fn the_defaults_of_http2_are_those_of_its_codec() {
-        let Http2Params { is_on, server, client, ping_interval, ping_timeout, settings_timeout } = http2(&[]);
+        let params = http2(&[]);
+        let Http2Params { is_on, server, client, ping_interval, ping_timeout, settings_timeout, .. } = params;
         // One limit on interim responses holds for both versions.
         let codec = h2::Settings { interims_max: 16, ..h2::Settings::default() };
         // Upstream no stream can use up the window of the others.
-        let connection_window_bytes = codec.streams_max * codec.stream_window_bytes;
+        let connection_window_bytes =
+            codec.streams_max * codec.stream_window_bytes + params.windows_growth_bytes;
         let shared = h2::Settings { connection_window_bytes, ..codec };
         assert_eq!((is_on, server, client), (true, codec, shared));
         assert_eq!(ping_interval, None);

@@ -9,8 +9,10 @@ mod serve;
 mod session;
 mod stream;
 pub(crate) mod upstream;
+mod windows;
 
 pub(crate) use driver::Driver;
 pub(crate) use serve::{Job, serve};
 pub(crate) use session::{Loss, Opened, Readiness, Session};
 pub(crate) use stream::{Response, Stream};
+pub(crate) use windows::Windows;

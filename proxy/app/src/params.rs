@@ -29,6 +29,12 @@ pub(crate) struct Http2Params {
     pub(crate) server: h2::Settings,
     /// For connections to upstreams.
     pub(crate) client: h2::Settings,
+    /// The largest window of a stream.
+    pub(crate) window_bytes_max: u32,
+    /// By how much all windows of a worker may grow together.
+    pub(crate) windows_growth_bytes: u32,
+    /// How long a peer waits for the end of its connection after a flood.
+    pub(crate) flood_pause: Duration,
     pub(crate) ping_interval: Option<Duration>,
     pub(crate) ping_timeout: Duration,
     pub(crate) settings_timeout: Duration,

@@ -31,7 +31,7 @@ use crate::{
     deadline::Deadlines,
     h2,
     heads::Heads,
-    params::Params,
+    params::{Http2Params, Params},
     runner::Runners,
     tunnel,
     upstream::{Cluster, SessionParts, Upstreams},
@@ -75,6 +75,7 @@ pub(crate) struct Worker {
     connections: Cell<usize>,
     closes_idle: Cell<bool>,
     heads: Rc<Heads>,
+    windows: Rc<h2::Windows>,
     /// Serve streams of HTTP/2.
     runners: Rc<Runners<h2::Job>>,
     /// Tunnels that want to know of a new route table, and the generation they know.
@@ -132,10 +133,13 @@ impl Worker {
         let explicit = bindings.iter().filter(|binding| binding.kind == ListenerKind::Explicit);
         let listeners = explicit.map(|binding| binding.listen).collect();
         let (deadlines, heads) = (Deadlines::new(), Rc::<Heads>::default());
+        let Http2Params { window_bytes_max, windows_growth_bytes, .. } = params.http2;
+        let windows = Rc::new(h2::Windows::new(window_bytes_max, windows_growth_bytes));
         let parts = SessionParts {
             params: params.http2,
             idle_timeout: params.upstream.idle_timeout,
             heads: Rc::clone(&heads),
+            windows: Rc::clone(&windows),
             deadlines: Rc::clone(&deadlines),
         };
         Self {
@@ -152,6 +156,7 @@ impl Worker {
             connections: Cell::new(0),
             closes_idle: Cell::new(false),
             heads,
+            windows,
             runners: Runners::new(),
             watchers: Cell::new(0),
             generation: Cell::new(0),
@@ -195,11 +200,6 @@ impl Worker {
                 self.deadlines.signal_all();
             }
         }
-    }
-
-    /// Connections of clients that are open.
-    pub(crate) fn connections(&self) -> u32 {
-        u32::try_from(self.connections.get()).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn params(&self) -> &Params {
@@ -292,6 +292,11 @@ impl Worker {
     /// Tasks for streams of HTTP/2.
     pub(crate) fn runners(&self) -> &Rc<Runners<h2::Job>> {
         &self.runners
+    }
+
+    /// What the windows of streams may grow by.
+    pub(crate) fn windows(&self) -> &Rc<h2::Windows> {
+        &self.windows
     }
 
     /// Heads that are kept for their memory.

@@ -177,6 +177,10 @@ pub struct Http2 {
     pub upstream_streams_max: u32,
     /// See `http2_stream_window_bytes`; at most `connection_window_bytes`.
     pub stream_window_bytes: u32,
+    /// See `http2_stream_window_bytes_max`; no limit on `stream_window_bytes`.
+    pub stream_window_bytes_max: u32,
+    /// See `http2_windows_growth_bytes`.
+    pub windows_growth_bytes: u32,
     /// See `http2_connection_window_bytes`.
     pub connection_window_bytes: u32,
     /// See `http2_output_bytes_max`.
@@ -199,6 +203,8 @@ pub struct Http2 {
     pub window_updates: Rate,
     /// See `http2_ignored_frames_burst`.
     pub ignored_frames: Rate,
+    /// See `http2_flood_pause`.
+    pub flood_pause: Duration,
     /// See `http2_ping_interval`; `None`: never.
     pub ping_interval: Option<Duration>,
     /// See `http2_ping_timeout`.

@@ -273,8 +273,12 @@ settings! {
             "Streams that a client may have open at once on one connection. It is announced; streams over it are refused.";
         Http2UpstreamStreamsMax = "http2_upstream_streams_max": count(1, 10_000), "100",
             "Streams that are opened at once on one upstream connection, even if the upstream allows more; further requests get a connection of their own. Fewer spread the load over more connections, and over the workers behind them.";
-        Http2StreamWindowBytes = "http2_stream_window_bytes": size(KIB, 16 * MIB), "64KiB",
-            "Bytes that a peer may send on one stream before they are passed on. Larger is faster over long distances and costs as much memory per stream when the other side is slow.";
+        Http2StreamWindowBytes = "http2_stream_window_bytes": size(KIB, 16 * MIB), "32KiB",
+            "Bytes that a peer may send at first on one stream before they are passed on; so many may have to be kept when the other side takes nothing.";
+        Http2StreamWindowBytesMax = "http2_stream_window_bytes_max": size(KIB, 16 * MIB), "256KiB",
+            "What that grows to on a stream whose bytes are taken. Larger is faster over long distances.";
+        Http2WindowsGrowthBytes = "http2_windows_growth_bytes": size(0, 1024 * MIB), "16MiB",
+            "By how much all streams of a worker may be above http2_stream_window_bytes together.";
         Http2ConnectionWindowBytes = "http2_connection_window_bytes": size(64 * KIB, 256 * MIB), "1MiB",
             "The same over all streams of a connection of a client. An upstream connection, which many clients share, has room for all its streams.";
         Http2OutputBytesMax = "http2_output_bytes_max": size(16 * KIB, 16 * MIB), "65572",
@@ -311,6 +315,8 @@ settings! {
             "Frames without an effect, such as PRIORITY (CVE-2019-9513), that one connection may have at once. Every stream that is opened gives two back; one more ends it.";
         Http2IgnoredFramesPerSecond = "http2_ignored_frames_per_second": PER_SECOND, "50",
             "How many of http2_ignored_frames_burst come back each second.";
+        Http2FloodPause = "http2_flood_pause": span(0, MINUTE), "1s",
+            "How long a client that has used up one of these budgets is not read from before it is told so and its connection is closed, and up to half as long again. Who floods comes back at once.";
         Http2PingInterval = "http2_ping_interval": TIMEOUT, "0",
             "An upstream connection with open streams that has been silent this long is asked for a sign of life; 0: never. Servers of gRPC end connections that ask more often than every five minutes.";
         Http2PingTimeout = "http2_ping_timeout": span(1, MINUTE), "10s",

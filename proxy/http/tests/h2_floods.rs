@@ -107,6 +107,27 @@ fn h07_frames_that_cost_the_sender_little() {
 }
 
 #[test]
+fn h08_scraps_earn_nothing() {
+    for (window, is_flood) in [(1, true), (127, true), (128, false)] {
+        let mut server = Fed::server();
+        let opened = server.feed(&[settings(&[(4, 0)]), window_update(0, 1 << 30), get(1)].concat()).unwrap();
+        let Some(&Event::Head { id, .. }) = opened.last() else { panic!("{opened:?}") };
+        server.connection.send_head(id, &response(200), End::More).unwrap();
+        assert_eq!(server.connection.send_data(id, &[7; 1000], End::Stream), Ok(0));
+        let ended = (0..5000).find_map(|_| {
+            let ended = server.feed(&window_update(1, window)).err();
+            if server.connection.next_writable().is_some() {
+                server.connection.send_data(id, &[7; 1000], End::Stream).unwrap();
+            }
+            server.output();
+            ended
+        });
+        let flood = is_flood.then_some(Violation::Flood(Flood::WindowUpdates));
+        assert_eq!(ended, flood, "windows of {window}");
+    }
+}
+
+#[test]
 fn frames_on_a_stream_that_was_reset_are_excused_a_few_times_only() {
     let late = |round| match round {
         0 => [post(1), window_update(1, 0)].concat(),

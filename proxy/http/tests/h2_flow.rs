@@ -154,17 +154,35 @@ fn what_waits_says_since_when() {
 fn windows_are_given_back_once_half_of_one_was_consumed() {
     let mut server = Fed::server();
     server.feed(&post(1)).unwrap();
-    let events = server.feed(&data(1, 0, &BODY[..16_384]).repeat(4)).unwrap();
+    let events = server.feed(&data(1, 0, &BODY[..16_384]).repeat(2)).unwrap();
     let Some(Event::Data { id, .. }) = events.first() else { panic!("{events:?}") };
     assert_eq!(server.output(), []);
-    server.connection.consumed(*id, 32_767);
+    server.connection.consumed(*id, 16_383);
     assert_eq!(server.output(), []);
     server.connection.consumed(*id, 1);
-    assert_eq!(increments(&server.output(), 1), 32_768);
+    assert_eq!(increments(&server.output(), 1), 16_384);
     server.connection.consumed(*id, 1 << 30);
-    assert_eq!(increments(&server.output(), 1), 32_768, "no more than there was");
+    assert_eq!(increments(&server.output(), 1), 16_384, "no more than there was");
     server.connection.consumed(*id, 1);
     assert_eq!(server.output(), []);
+}
+
+#[test]
+fn a_window_can_be_made_larger_and_says_with_that_what_was_given_back() {
+    let mut server = Fed::server();
+    server.feed(&post(1)).unwrap();
+    let events = server.feed(&data(1, 0, &BODY[..10_000])).unwrap();
+    let Some(Event::Data { id, .. }) = events.first() else { panic!("{events:?}") };
+    server.connection.consumed(*id, 10_000);
+    assert_eq!(server.output(), []);
+    server.connection.widen(*id, 50_000);
+    assert_eq!(increments(&server.output(), 1), 60_000);
+    let window = server.connection.window_bytes() as usize + 50_000;
+    let frames: Vec<u8> = BODY[..window].chunks(16_384).flat_map(|part| data(1, 0, part)).collect();
+    let taken = server.feed(&frames).unwrap();
+    assert!(!taken.iter().any(|event| matches!(event, Event::Reset { .. })));
+    let over = server.feed(&data(1, 0, b"x")).unwrap();
+    assert!(matches!(over[..], [Event::Reset { code: ErrorCode::FLOW_CONTROL_ERROR, .. }]), "{over:?}");
 }
 
 /// Whatever happens to its streams, in the end a client can send as much over the connection as at the start.

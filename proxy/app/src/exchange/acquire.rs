@@ -53,8 +53,8 @@ impl Exchange<'_> {
         cluster: &Rc<Cluster>,
         earlier: &mut Earlier,
     ) -> Result<Lease, Failure> {
-        let own = self.connection.link.stream_mut().map_or(1, |stream| stream.siblings());
-        if cluster.is_crowded(own, self.worker.connections()) {
+        let others = self.connection.link.stream_mut().map_or(0, |stream| stream.siblings());
+        if cluster.is_crowded(others) {
             return Err(Failure::Refused(Reply::new(503, Reason::Overflow)));
         }
         loop {

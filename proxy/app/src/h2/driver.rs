@@ -35,11 +35,16 @@ pub(crate) struct Driver {
 pub(crate) enum Progress {
     /// It goes on when the socket or a stream has something.
     Going,
-    /// The peer broke the protocol, and has been told so as far as it reads.
+    /// The peer broke the protocol, and is told so by what is still to be written.
     Broken,
+    /// The same, by using up a budget.
+    Flooded,
     /// The peer has ended the connection.
     Ended,
 }
+
+/// Requests that are taken from a connection before others have their turn.
+pub(super) const REQUESTS_AT_ONCE: usize = 32;
 
 // === impl Driver ===
 
@@ -105,6 +110,11 @@ impl Driver {
         self.session.with(|state| state.answer_call(cx));
         loop {
             let read = self.read(cx, requests)?;
+            if requests.len() >= REQUESTS_AT_ONCE {
+                // The others have their turn before the rest of what was read.
+                cx.waker().wake_by_ref();
+                return Ok(self.progress);
+            }
             let has_news = self.session.with(State::take_news) || !requests.is_empty();
             if has_news && !std::mem::replace(&mut self.is_deferred, true) && !self.is_closing() {
                 // What the streams make of it goes out together with what is there already.
@@ -138,6 +148,9 @@ impl Driver {
         while !self.is_closing() {
             if !self.input.is_empty() {
                 any |= self.receive(requests);
+            }
+            if requests.len() >= REQUESTS_AT_ONCE {
+                break;
             }
             if self.is_closing() || !self.session.with(|state| state.connection.wants_input()) {
                 break;
@@ -179,7 +192,10 @@ impl Driver {
             Err(violation) => {
                 tracing::debug!(%violation, "HTTP/2 connection broken by its peer");
                 self.input.clear();
-                self.progress = Progress::Broken;
+                self.progress = match violation {
+                    h2::Violation::Flood(_) => Progress::Flooded,
+                    _ => Progress::Broken,
+                };
                 self.give_up();
                 true
             }

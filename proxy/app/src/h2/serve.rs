@@ -52,6 +52,8 @@ enum Ended {
     Gone,
     /// We end it. The client is told why as far as it still reads.
     Ours,
+    /// The same, after a pause: it would come back at once.
+    Flooded,
 }
 
 /// Serves a connection to its end.
@@ -61,7 +63,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) {
     });
     let Some((transport, input)) = connection.take_transport() else { return };
     let settings = worker.params().http2.server;
-    let session = Session::new(Role::Server, settings, (worker.shard(), worker.heads()));
+    let session = Session::new(Role::Server, settings, (worker.shard(), worker.heads(), worker.windows()));
     let now = worker.now();
     let mut server = Server {
         worker,
@@ -78,6 +80,9 @@ pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) {
     if ended == Ended::Gone {
         return;
     }
+    if ended == Ended::Flooded {
+        pause(worker, connection).await;
+    }
     if worker.is_draining() {
         worker.shard().inc(Counter::DrainedConnections(Closing::Graceful));
     }
@@ -85,6 +90,26 @@ pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) {
     if connection.flush(worker).await {
         connection.linger(worker).await;
     }
+}
+
+/// Lets a client wait. Those that began together do not end together.
+async fn pause(worker: &Worker, connection: &Connection) {
+    let pause = worker.params().http2.flood_pause;
+    let pause = pause + pause.mul_f32(fastrand::f32() / 2.0);
+    let now = worker.recent();
+    connection.deadline.set(now, Some(pause));
+    connection.deadline.set_idle(Some(now));
+    poll_fn(|cx| {
+        while !worker.is_draining() {
+            match connection.deadline.poll_signal(cx) {
+                Some(Signal::Expired | Signal::Evicted) => break,
+                Some(Signal::Changed) => {}
+                None => return Poll::Pending,
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 // === impl Server ===
@@ -95,6 +120,7 @@ impl Server<'_> {
             match self.driver.poll(cx, &mut self.requests) {
                 Ok(Progress::Going) => {}
                 Ok(Progress::Broken) => return Poll::Ready(Ended::Ours),
+                Ok(Progress::Flooded) => return Poll::Ready(Ended::Flooded),
                 Ok(Progress::Ended) | Err(_) => return Poll::Ready(Ended::Gone),
             }
             self.start_requests();

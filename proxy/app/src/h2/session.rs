@@ -17,6 +17,7 @@ use spurline_http::{
 };
 use spurline_telemetry::metrics::{By, Counter, Gauge, Shard, Side};
 
+use super::{Windows, driver::REQUESTS_AT_ONCE};
 use crate::{
     buffer::{self, Buffer},
     heads::Heads,
@@ -29,6 +30,7 @@ pub(crate) struct Session {
     epoch: Instant,
     shard: Rc<Shard>,
     heads: Rc<Heads>,
+    windows: Rc<Windows>,
     side: Side,
 }
 
@@ -102,7 +104,11 @@ pub(crate) struct Opened {
 // === impl Session ===
 
 impl Session {
-    pub(crate) fn new(role: Role, settings: Settings, (shard, heads): (&Rc<Shard>, &Rc<Heads>)) -> Rc<Self> {
+    pub(crate) fn new(
+        role: Role,
+        settings: Settings,
+        (shard, heads, windows): (&Rc<Shard>, &Rc<Heads>, &Rc<Windows>),
+    ) -> Rc<Self> {
         let side = match role {
             Role::Client => Side::Upstream,
             Role::Server => Side::Downstream,
@@ -125,6 +131,7 @@ impl Session {
             epoch: Instant::now(),
             shard: Rc::clone(shard),
             heads: Rc::clone(heads),
+            windows: Rc::clone(windows),
             side,
         })
     }
@@ -213,6 +220,15 @@ impl Session {
         &self.shard
     }
 
+    pub(super) fn windows(&self) -> &Windows {
+        &self.windows
+    }
+
+    /// What a peer may send at first on a stream.
+    pub(super) fn window_bytes(&self) -> u32 {
+        self.with(|state| state.connection.window_bytes())
+    }
+
     pub(super) fn side(&self) -> Side {
         self.side
     }
@@ -226,7 +242,7 @@ impl Session {
         });
     }
 
-    /// Reads what `input` holds; returns how much of it was used. Requests are put into `requests`.
+    /// Reads what `input` holds, or as much of it as fills `requests`; returns how much of it was used.
     ///
     /// # Errors
     /// The peer broke the protocol. What tells it so is in the output.
@@ -242,7 +258,7 @@ impl Session {
         let now = now.saturating_duration_since(self.epoch);
         let mut head = std::mem::take(&mut state.head);
         let mut used = 0;
-        loop {
+        while requests.len() < REQUESTS_AT_ONCE {
             let rest = input.get(used..).unwrap_or_default();
             let received = state.connection.receive(rest, &mut head, now);
             let (count, event) = received.inspect_err(|violation| self.note_violation(state, *violation))?;

@@ -13,7 +13,11 @@ use spurline_http::{
 };
 use spurline_telemetry::metrics::{By, Counter, Gauge, Side};
 
-use super::{Loss, Session, session::Inbox};
+use super::{
+    Loss, Session,
+    session::{Inbox, State},
+    windows::Window,
+};
 use crate::buffer::Buffer;
 
 /// A response, final or interim.
@@ -34,6 +38,10 @@ pub(crate) struct Stream {
     has_ended: bool,
     /// Says why the stream ends before everything was sent.
     abort: ErrorCode,
+    /// What the peer may send before it was passed on.
+    window: Window,
+    /// Bytes of data that were taken and not passed on yet.
+    taken: usize,
 }
 
 #[derive(Debug)]
@@ -77,7 +85,9 @@ impl Stream {
     }
 
     fn new(session: &Rc<Session>, id: StreamId, abort: ErrorCode) -> Self {
-        Self { session: Rc::clone(session), id, ending: None, has_ended: false, abort }
+        let window = Window::new(session.window_bytes());
+        let session = Rc::clone(session);
+        Self { session, id, ending: None, has_ended: false, abort, window, taken: 0 }
     }
 
     /// Takes a response that has arrived.
@@ -125,21 +135,28 @@ impl Stream {
 
     /// Moves data that has arrived into `input`, which must be empty. Never 0: an end is told by [`Stream::take_end`].
     ///
+    /// It also says that what was taken before has been passed on, so that the peer may send as much again: what is
+    /// waiting here and at the caller is together never more than the stream's window.
+    ///
     /// # Errors
     /// The stream was lost before everything had arrived.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, input: &mut Buffer) -> Poll<io::Result<usize>> {
-        self.session.send(|state| {
-            let Some(inbox) = state.inbox(self.id) else { return Poll::Ready(Err(lost())) };
+        let Self { session, id, window, taken, .. } = self;
+        session.send(|state| {
+            if *taken > 0 && input.is_empty() {
+                pass_on(state, *id, session.windows().pass(window, *taken), std::mem::take(taken));
+            }
+            let Some(inbox) = state.inbox(*id) else { return Poll::Ready(Err(lost())) };
             if inbox.data.is_empty() || !input.is_empty() {
                 // A client that has sent everything may give its request up; an upstream that has may want no more of it.
-                if inbox.loss.is_some() && (!inbox.is_whole || self.session.side() == Side::Downstream) {
+                if inbox.loss.is_some() && (!inbox.is_whole || session.side() == Side::Downstream) {
                     return Poll::Ready(Err(lost()));
                 }
                 inbox.watch(cx);
                 return Poll::Pending;
             }
-            input.take_from(&mut inbox.data);
-            state.connection.consumed(self.id, input.len());
+            std::mem::swap(input, &mut inbox.data);
+            *taken = input.len();
             Poll::Ready(Ok(input.len()))
         })
     }
@@ -203,9 +220,9 @@ impl Stream {
         })
     }
 
-    /// The streams of its connection that are served, itself among them.
+    /// The other streams of its connection that are served.
     pub(crate) fn siblings(&self) -> u32 {
-        u32::try_from(self.session.streams()).unwrap_or(u32::MAX)
+        u32::try_from(self.session.streams().saturating_sub(1)).unwrap_or(u32::MAX)
     }
 
     /// See [`Session::leave_if_silent`].
@@ -221,7 +238,8 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let Self { session, id, has_ended, abort, .. } = self;
+        let Self { session, id, has_ended, abort, window, .. } = self;
+        session.windows().give_back(window);
         // A response that is whole makes what is left of the request unwanted (RFC 9113 section 8.1).
         let code =
             if *has_ended && session.side() == Side::Downstream { ErrorCode::NO_ERROR } else { *abort };
@@ -235,6 +253,14 @@ impl Drop for Stream {
             state.connection.reset(*id, code);
             state.note_idle();
         });
+    }
+}
+
+/// Lets the peer send as much again as was passed on, and more if the window has grown.
+fn pass_on(state: &mut State, id: StreamId, growth: Option<u32>, bytes: usize) {
+    state.connection.consumed(id, bytes);
+    if let Some(growth) = growth {
+        state.connection.widen(id, growth);
     }
 }
 

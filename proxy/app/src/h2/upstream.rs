@@ -44,7 +44,7 @@ impl Client {
             match self.driver.poll(cx, &mut Vec::new()) {
                 Ok(Progress::Going) => {}
                 // What it is told is written as far as the socket takes it at once; nobody waits for it.
-                Ok(Progress::Broken | Progress::Ended) | Err(_) => return Poll::Ready(()),
+                Ok(Progress::Broken | Progress::Flooded | Progress::Ended) | Err(_) => return Poll::Ready(()),
             }
             let session = self.driver.session();
             let is_idle = session.streams() == 0;

@@ -145,13 +145,11 @@ impl<'a> Response<'a> {
 // === impl Relay ===
 
 impl Relay<'_> {
-    /// Reads the response and moves it, until the client takes no more or the upstream has sent no more.
+    /// Reads the response and moves it, until the client takes no more or the upstream has sent no more. More of a body is
+    /// read only once what was read is sent, so that no more of it is kept than was read at once.
     pub(super) fn pump_response(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
         let mut moved = false;
         loop {
-            if self.connection.link.output.len() >= self.worker.params().buffer_bytes {
-                return Ok(moved);
-            }
             let progress = match self.response.state {
                 State::Head => self.read_head()?,
                 State::Body => self.transfer_response()?,
@@ -160,6 +158,9 @@ impl Relay<'_> {
             if progress {
                 moved = true;
                 continue;
+            }
+            if !self.response.body.is_untouched() && !self.connection.link.output.is_empty() {
+                return Ok(moved);
             }
             match self.lease.link.poll_fill(cx) {
                 Poll::Ready(Ok(0)) => self.upstream_ended()?,

@@ -360,9 +360,9 @@ impl Cluster {
         }
     }
 
-    /// Whether a connection of a client that holds `own` requests is to have no more; see [`Breaker::is_crowded`].
-    pub(crate) fn is_crowded(&self, own: u32, clients: u32) -> bool {
-        let is_crowded = self.policy.borrow().breaker.is_crowded(own, clients);
+    /// Whether a connection of a client that holds `others` requests is to have no more; see [`Breaker::is_crowded`].
+    pub(crate) fn is_crowded(&self, others: u32) -> bool {
+        let is_crowded = self.policy.borrow().breaker.is_crowded(others);
         if is_crowded {
             self.shard.inc(Counter::BreakerOpen(metrics::Breaker::Requests));
         }
@@ -449,7 +449,7 @@ mod tests {
     use spurline_http::h2;
 
     use crate::upstream::policy::{breaker::Maxima, outlier::Ejection};
-    use crate::{deadline::Deadlines, params::Http2Params};
+    use crate::{deadline::Deadlines, h2::Windows, params::Http2Params};
 
     const HOUR: Duration = Duration::from_secs(3600);
     const PARAMS: UpstreamParams = UpstreamParams {
@@ -475,9 +475,13 @@ mod tests {
                 ping_interval: None,
                 ping_timeout: HOUR,
                 settings_timeout: HOUR,
+                window_bytes_max: 1024,
+                windows_growth_bytes: 1024,
+                flood_pause: Duration::ZERO,
             },
             idle_timeout: HOUR,
             heads: Rc::default(),
+            windows: Rc::new(Windows::new(1024, 1024)),
             deadlines: Deadlines::new(),
         };
         Cluster::new(&endpoints, health, false, PARAMS, (Rc::clone(shard), Rc::new(parts)))

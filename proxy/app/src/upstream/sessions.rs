@@ -23,7 +23,7 @@ use super::{
 use crate::{
     buffer::Buffer,
     deadline::Deadlines,
-    h2::{Driver, Readiness, Session, upstream},
+    h2::{Driver, Readiness, Session, Windows, upstream},
     heads::Heads,
     link::Wire,
     params::Http2Params,
@@ -35,6 +35,7 @@ pub(crate) struct SessionParts {
     pub(crate) params: Http2Params,
     pub(crate) idle_timeout: Duration,
     pub(crate) heads: Rc<Heads>,
+    pub(crate) windows: Rc<Windows>,
     pub(crate) deadlines: Rc<Deadlines>,
 }
 
@@ -213,7 +214,8 @@ impl Cluster {
             return Ok(Outcome::Declined);
         }
         let parts = &self.parts;
-        let session = Session::new(Role::Client, parts.params.client, (&self.shard, &parts.heads));
+        let shared = (&self.shard, &parts.heads, &parts.windows);
+        let session = Session::new(Role::Client, parts.params.client, shared);
         let driver = Driver::new(Rc::clone(&session), transport, Buffer::default());
         tokio::task::spawn_local(upstream::drive(driver, Rc::clone(parts), permit));
         let left = timeout.saturating_sub(started.elapsed());

@@ -80,10 +80,18 @@ impl ReceiveWindow {
         Some(increment)
     }
 
-    /// The peer has acknowledged a smaller initial window than the one it had to be given credit for.
-    pub(super) fn resize(&mut self, size: u32) {
-        self.left += i64::from(size) - i64::from(self.size);
-        self.size = size;
+    /// Makes the window larger. Returns the increment to announce.
+    pub(super) fn widen(&mut self, bytes: u32) -> u32 {
+        self.size += bytes;
+        let increment = bytes + std::mem::take(&mut self.unannounced);
+        self.left += i64::from(increment);
+        increment
+    }
+
+    /// The peer has acknowledged an initial window that is smaller by that than the one it had to be given credit for.
+    pub(super) fn shrink(&mut self, bytes: u32) {
+        self.left -= i64::from(bytes);
+        self.size = self.size.saturating_sub(bytes);
     }
 
     /// Bytes that have been received and not been given back.
@@ -139,10 +147,21 @@ mod tests {
     }
 
     #[test]
+    fn a_window_can_be_made_larger_and_says_with_that_what_was_given_back() {
+        let mut window = ReceiveWindow::new(100);
+        window.receive(90).unwrap();
+        assert_eq!(window.give_back(40), None);
+        assert_eq!(window.widen(100), 140);
+        assert_eq!(window.receive(150), Ok(()));
+        assert_eq!(window.receive(1), Err(Violation::WindowExceeded));
+        assert_eq!(window.outstanding(), 200);
+    }
+
+    #[test]
     fn a_window_can_be_made_smaller_than_what_is_under_way() {
         let mut window = ReceiveWindow::new(100);
         window.receive(60).unwrap();
-        window.resize(50);
+        window.shrink(50);
         assert_eq!(window.receive(1), Err(Violation::WindowExceeded));
         assert_eq!(window.give_back(60), Some(60));
         assert_eq!(window.receive(50), Ok(()));

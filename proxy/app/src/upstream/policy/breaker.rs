@@ -36,8 +36,10 @@ struct Held {
     requests: u32,
 }
 
-/// The part of the requests that is kept for clients which hold few: one in so many.
+/// The part of the requests that is kept for connections which hold few: one in so many.
 const RESERVE: u32 = 8;
+/// A connection that holds so many has no claim to that part.
+const FEW: u32 = 4;
 
 /// The limit that refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -84,12 +86,13 @@ impl Breaker {
         *held = held.saturating_sub(1);
     }
 
-    /// Whether a connection of a client that holds `own` requests is to have no more, being one of `clients`. While most of
-    /// the requests are held, what is left is shared evenly, so that those who hold much cannot take it from the others.
-    pub(crate) fn is_crowded(&self, own: u32, clients: u32) -> bool {
+    /// Whether a connection of a client that holds `others` requests is to have no more. The last of the requests are kept
+    /// for those who hold few: the first request of a connection may take any that is free, each further one has to leave
+    /// more of them, so that those who hold much cannot take the last from the others.
+    pub(crate) fn is_crowded(&self, others: u32) -> bool {
         let reserve = self.maxima.requests / RESERVE;
-        let share = (reserve / clients.max(1)).max(1);
-        self.held.requests >= self.maxima.requests - reserve && own > share
+        let kept = reserve * others.min(FEW) / FEW;
+        kept > 0 && self.maxima.requests.saturating_sub(self.held.requests) <= kept
     }
 
     fn counter(&mut self, limit: Limit) -> (&mut u32, u32) {
@@ -123,15 +126,20 @@ mod tests {
     #[test]
     fn what_is_left_is_for_those_who_hold_little() {
         let mut breaker = Breaker::new(Maxima { requests: 80, ..MAXIMA });
-        (0..69).for_each(|_| breaker.try_acquire(Limit::Requests).unwrap());
-        assert!(!breaker.is_crowded(69, 2));
-        breaker.try_acquire(Limit::Requests).unwrap();
-        // Ten are left, five for each of two.
-        assert!(breaker.is_crowded(6, 2) && !breaker.is_crowded(5, 2));
-        // However many there are, each may have one.
-        assert!(breaker.is_crowded(2, 1000) && !breaker.is_crowded(1, 1000));
-        breaker.release(Limit::Requests);
-        assert!(!breaker.is_crowded(69, 2));
+        let hold = |breaker: &mut Breaker, count: u32| {
+            (0..count).for_each(|_| breaker.try_acquire(Limit::Requests).unwrap());
+        };
+        hold(&mut breaker, 69);
+        assert!(!breaker.is_crowded(69));
+        hold(&mut breaker, 1);
+        // Ten are left, half of them for those who hold less than two.
+        assert!(breaker.is_crowded(69) && !breaker.is_crowded(3));
+        hold(&mut breaker, 5);
+        assert!(breaker.is_crowded(2) && !breaker.is_crowded(1));
+        hold(&mut breaker, 4);
+        assert!(breaker.is_crowded(1) && !breaker.is_crowded(0));
+        (0..10).for_each(|_| breaker.release(Limit::Requests));
+        assert!(!breaker.is_crowded(69));
     }
 
     #[test]

@@ -46,10 +46,8 @@ impl Connection {
             return Err(Violation::Setting);
         }
         self.is_acknowledged = true;
-        let bytes = self.settings.stream_window_bytes;
-        if bytes < WINDOW_BYTES_INITIAL {
-            self.streams.for_each_mut(|stream| stream.receive_window.resize(bytes));
-        }
+        let surplus = WINDOW_BYTES_INITIAL.saturating_sub(self.settings.stream_window_bytes);
+        self.streams.for_each_mut(|stream| stream.receive_window.shrink(surplus));
         Ok(Event::Acknowledged)
     }
 

@@ -134,6 +134,22 @@ impl Connection {
         }
     }
 
+    /// What the peer may send on a stream, once it knows our settings, before any of it is passed on.
+    pub fn window_bytes(&self) -> u32 {
+        self.settings.stream_window_bytes
+    }
+
+    /// Lets the peer send so many bytes more on a stream from now on. The sum of what a stream is given must stay below
+    /// 2^31 (RFC 9113 section 6.9.1). Nothing happens once all of the stream has arrived.
+    pub fn widen(&mut self, id: StreamId, bytes: u32) {
+        let Some(stream) = self.streams.get_mut(id).filter(|stream| stream.receiving == Progress::Body)
+        else {
+            return;
+        };
+        let increment = stream.receive_window.widen(bytes);
+        frame::write_window_update(id, increment, &mut self.output);
+    }
+
     /// Gives bytes back to the window of the connection.
     pub(super) fn give_back(&mut self, bytes: u32) {
         if let Some(increment) = self.receive_window.give_back(bytes) {

@@ -11,6 +11,9 @@ use crate::{
     },
 };
 
+/// A window that is smaller, while there is more to send, cuts it to scraps.
+const SCRAP_BYTES: usize = 128;
+
 impl Connection {
     /// Whether a stream can be opened now: what [`Connection::open`] would say, with nothing sent.
     ///
@@ -76,6 +79,7 @@ impl Connection {
         if data.is_empty() {
             if end == End::Stream {
                 self.write_data(id, data, end);
+                self.earn(0, window, 0);
             }
             return Ok(0);
         }
@@ -90,6 +94,9 @@ impl Connection {
         let taken = data.len().min(window).min(shared).min(fair);
         let sent = data.get(..taken).unwrap_or_default();
         self.write_data(id, sent, if taken == data.len() { end } else { End::More });
+        if taken > 0 {
+            self.earn(taken, window, data.len() - taken);
+        }
         self.wait_for_turn(id, data.len() - taken, taken);
         Ok(taken)
     }
@@ -124,10 +131,6 @@ impl Connection {
             rest = after;
             let flags = if rest.is_empty() && end == End::Stream { frame::END_STREAM } else { 0 };
             frame::write_control(Kind::Data, flags, id, part, &mut self.output);
-            self.budgets.pings.earn(1);
-            self.budgets
-                .window_updates
-                .earn(WINDOW_UPDATES_EARNED + u32::try_from(part.len() / 256).unwrap_or(0));
             if data.is_empty() {
                 break;
             }
@@ -135,6 +138,18 @@ impl Connection {
         if end == End::Stream {
             self.end_sending(id);
         }
+    }
+
+    /// Data that was sent lets the peer send frames of its own. It does not where a window cut it to scraps: the peer could go
+    /// on opening windows of a byte for ever, and have us write a frame for each (CVE-2019-9511).
+    fn earn(&mut self, sent: usize, window: usize, left: usize) {
+        if left > 0 && sent == window && sent < SCRAP_BYTES {
+            return;
+        }
+        let frames = u32::try_from(sent.div_ceil(self.peer.payload_bytes_max).max(1)).unwrap_or(1);
+        self.budgets.pings.earn(frames);
+        let updates = frames * WINDOW_UPDATES_EARNED + u32::try_from(sent / 256).unwrap_or(0);
+        self.budgets.window_updates.earn(updates);
     }
 
     /// Notes what became of data of which `left` bytes were not taken.

@@ -313,7 +313,12 @@ proptest! {
 
 #[test]
 fn a_window_of_one_byte_is_slow_and_nothing_else() {
-    let tiny = Settings { stream_window_bytes: 1, connection_window_bytes: 0, ..Default::default() };
+    let tiny = Settings {
+        stream_window_bytes: 1,
+        connection_window_bytes: 0,
+        window_updates: crate::h2::Rate { burst: 20_000, per_second: 0 },
+        ..Default::default()
+    };
     let mut client = Endpoint::new(Role::Client, tiny);
     let mut server = Endpoint::new(Role::Server, tiny);
     settle(&mut client, &mut server);
