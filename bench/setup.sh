@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 envoy=1.40.0
 
 # command → Debian package
-needs=(nginx:nginx haproxy:haproxy wrk:wrk h2load:nghttp2-client pip3:python3-pip taskset:util-linux setpriv:util-linux
+needs=(nginx:nginx haproxy:haproxy wrk:wrk h2load:nghttp2-client pip3:python3-pip taskset:util-linux setpriv:util-linux strace:strace
   cmake:cmake c++:g++)
 missing=()
 for need in "${needs[@]}"; do

@@ -2,14 +2,17 @@
 
 use crate::scenario::Scenario;
 use crate::{
-    connections, control, http1, http2, latency, memory, propagation, route_tables, start, tls, tunnels,
+    connections, control, http1, http2, latency, memory, propagation, route_tables, start, streaming,
+    syscalls, tls, tunnels,
 };
 
 /// The scenarios of each file, in the order of the page.
 const PARTS: &[&[Scenario]] = &[
     http1::SCENARIOS,
     connections::SCENARIOS,
+    syscalls::SCENARIOS,
     http2::SCENARIOS,
+    streaming::SCENARIOS,
     tls::SCENARIOS,
     tunnels::SCENARIOS,
     route_tables::SCENARIOS,

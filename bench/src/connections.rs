@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::closed_loop::{self, BUSY};
 use crate::peer::{self, Peer};
-use crate::probe::{complete_body, request};
+use crate::probe::{ask, request};
 use crate::scenario::{Better, Measure, Metric, Pace, Rounds, Scenario, Setting};
 use crate::work::{Backends, PATH, Traffic};
 
@@ -73,7 +72,9 @@ impl Measure for Connections {
         let accepted_before = self.backends.connections_accepted()?;
         let cost = closed_loop::measure(&started.running, self.pace, AT_ONCE, async |meter| {
             while meter.goes_on() {
-                let body = exchange(TcpStream::connect(target).await?, &request).await?;
+                let mut stream = TcpStream::connect(target).await?;
+                stream.set_nodelay(true)?;
+                let body = ask(&mut stream, &request).await?;
                 ensure!(body == expected.as_bytes(), "an unkeyed request was not answered by the baseline");
                 meter.count();
             }
@@ -82,18 +83,5 @@ impl Measure for Connections {
         let accepted = self.backends.connections_accepted()?.saturating_sub(accepted_before);
         let upstream_percent = 100.0 * accepted as f64 / cost.done_in_all as f64;
         Ok(vec![cost.micros(), cost.per_second(), upstream_percent, cost.busy_percent()])
-    }
-}
-
-/// The connection ends with it.
-async fn exchange(mut stream: TcpStream, request: &str) -> Result<Vec<u8>> {
-    stream.set_nodelay(true)?;
-    stream.write_all(request.as_bytes()).await?;
-    let mut received = Vec::with_capacity(4096);
-    loop {
-        ensure!(stream.read_buf(&mut received).await? > 0, "the connection closed within a reply");
-        if let Some(body) = complete_body(&received)? {
-            return Ok(body);
-        }
     }
 }

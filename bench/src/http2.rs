@@ -194,7 +194,7 @@ async fn check_grpc(target: SocketAddr) -> Result<()> {
 // === impl Call ===
 
 impl Call {
-    fn headers(self, traffic: Traffic) -> Vec<(&'static str, String)> {
+    pub(crate) fn headers(self, traffic: Traffic) -> Vec<(&'static str, String)> {
         let mut headers = traffic.headers();
         if self == Self::Grpc {
             headers.push(("content-type", "application/grpc+proto".to_owned()));

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use self::open_loop::{Load, Outcome};
 use self::ramp::Ramp;
@@ -15,7 +15,7 @@ use crate::host;
 use crate::peer::{self, Peer};
 use crate::scenario::{Better, Measure, Metric, Pace, Rounds, Scenario, Setting};
 use crate::stats::percentile;
-use crate::work::Backends;
+use crate::work::{Backends, Traffic};
 
 pub(crate) mod open_loop;
 mod ramp;
@@ -58,7 +58,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                 same work. A ramp finds it when the scenario begins.",
         peers: PEERS,
         metrics: METRICS,
-        rounds: Rounds { quick: 1, full: 5 },
+        rounds: Rounds { quick: 0, full: 5 },
         begin: |setting| {
             let rate = half_of_the_lowest_saturation(setting)?;
             Ok(Box::new(Latency::begin(setting, rate)?))
@@ -110,7 +110,9 @@ fn half_of_the_lowest_saturation(setting: &Setting) -> Result<u32> {
             None
         }
     });
-    Ok(rates.min().context("no peer could be driven")? / 2)
+    let lowest = rates.min().context("no peer could be driven")?;
+    ensure!(lowest > 0, "a peer holds no rate of the ramp: the machine does too much besides");
+    Ok(lowest / 2)
 }
 
 fn at(samples: &[f64], percent: f64) -> Result<f64> {
@@ -130,7 +132,7 @@ impl Latency {
 impl Measure for Latency {
     fn measure(&mut self, peer: Peer) -> Result<Vec<f64>> {
         let started = peer::start(peer, &self.dir, &self.backends, CONNECTIONS)?;
-        let expected = self.backends.expected_body(crate::work::Traffic::Unkeyed);
+        let expected = self.backends.expected_body(Traffic::Unkeyed);
         let load = Load {
             target: self.backends.baseline,
             connections: CONNECTIONS,
@@ -168,7 +170,7 @@ impl Saturation {
 
     fn ramp(&mut self, peer: Peer) -> Result<Ramp> {
         let started = peer::start(peer, &self.dir, &self.backends, CONNECTIONS)?;
-        let expected = self.backends.expected_body(crate::work::Traffic::Unkeyed);
+        let expected = self.backends.expected_body(Traffic::Unkeyed);
         Ramp::climb(|requests_per_second| {
             let load = Load {
                 target: started.listen,

@@ -1,11 +1,12 @@
-//! One HTTP/1.1 exchange on a blocking socket: for readiness, for the check of who answered, for idle connections.
+//! One HTTP/1.1 exchange: for readiness, for the check of who answered, for connections that are idle, new or counted.
 //! Reads only what the bench's own backends send: a head and a body of `Content-Length` bytes.
 
 use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const REPLY_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -37,6 +38,22 @@ pub(crate) fn request(path: &str, host: &str, headers: &[(&'static str, String)]
     }
     request.push_str("\r\n");
     request
+}
+
+/// The same for many at once: sends `request` and returns the body of its 200.
+pub(crate) async fn ask(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    request: &str,
+) -> Result<Vec<u8>> {
+    stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
+    let mut received = Vec::with_capacity(4096);
+    loop {
+        ensure!(stream.read_buf(&mut received).await? > 0, "the connection closed within a reply");
+        if let Some(body) = complete_body(&received)? {
+            return Ok(body);
+        }
+    }
 }
 
 fn read_reply(stream: &mut impl Read) -> Result<Vec<u8>> {

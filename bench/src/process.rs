@@ -79,6 +79,11 @@ impl Running {
         lines.into_iter().skip(skipped).collect::<Vec<_>>().join("\n")
     }
 
+    /// What was started, first, and everything that descends from it.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        tree(self.child.id())
+    }
+
     /// User and system time of the whole tree so far, exited threads included, exited processes not. The kernel counts it
     /// in nanoseconds (`clock_getcpuclockid(3)`), `/proc/<pid>/stat` shows it in ticks of 10 ms only.
     pub(crate) fn cpu_time(&self) -> Result<Duration> {

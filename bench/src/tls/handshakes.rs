@@ -8,14 +8,13 @@ use anyhow::{Context, Result, ensure};
 use rustls::client::Resumption as Sessions;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsConnector;
 
 use super::certificate::NAME;
 use crate::host;
-use crate::probe::{complete_body, request};
+use crate::probe::{ask, request};
 use crate::work::{PATH, Traffic};
 
 /// How a connection speaks.
@@ -141,23 +140,10 @@ impl Caller {
         stream.set_nodelay(true)?;
         let Some(connector) = &self.connector else {
             let mut stream = stream;
-            return Ok((None, exchange(&mut stream, &self.request).await?));
+            return Ok((None, ask(&mut stream, &self.request).await?));
         };
         let mut stream = connector.connect(self.name.clone(), stream).await.context("the handshake")?;
-        let body = exchange(&mut stream, &self.request).await?;
+        let body = ask(&mut stream, &self.request).await?;
         Ok((stream.get_ref().1.handshake_kind(), body))
-    }
-}
-
-async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &str) -> Result<Vec<u8>> {
-    stream.write_all(request.as_bytes()).await?;
-    stream.flush().await?;
-    let mut received = Vec::with_capacity(4096);
-    loop {
-        let count = stream.read_buf(&mut received).await?;
-        ensure!(count > 0, "the connection closed within a reply");
-        if let Some(body) = complete_body(&received)? {
-            return Ok(body);
-        }
     }
 }

@@ -10,11 +10,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::handshake::server::{Request as Upgrade, Response};
-use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config, client_async_with_config};
 
 use crate::echoes::Duplex;
 use crate::http2::echo::ANSWERED_BY;
 use crate::work::{PATH, Traffic};
+
+/// The library clears its read buffer for every read: its default of 128 KiB would make the load slower than any peer.
+const READ_BUFFER_BYTES: usize = 16 * 1024;
+
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES)
+}
 
 /// Accepts WebSockets and sends their messages back; `name` is in the answer to the upgrade.
 pub(super) async fn serve(listener: TcpListener, name: &'static str) -> Result<()> {
@@ -31,7 +39,7 @@ async fn echo(stream: TcpStream, name: &'static str) -> Result<()> {
         response.headers_mut().insert(ANSWERED_BY, HeaderValue::from_static(name));
         Ok(response)
     };
-    let mut socket = accept_hdr_async(stream, named).await?;
+    let mut socket = accept_hdr_async_with_config(stream, named, Some(config())).await?;
     while let Some(message) = socket.next().await {
         match message? {
             message @ Message::Binary(_) => socket.send(message).await?,
@@ -50,7 +58,8 @@ impl Socket {
     pub(super) async fn open(target: SocketAddr, traffic: Traffic, answered_by: &str) -> Result<Self> {
         let stream = TcpStream::connect(target).await?;
         stream.set_nodelay(true)?;
-        let (socket, response) = client_async(request(target, traffic)?, stream).await?;
+        let (socket, response) =
+            client_async_with_config(request(target, traffic)?, stream, Some(config())).await?;
         let by = response.headers().get(ANSWERED_BY).and_then(|name| name.to_str().ok()).unwrap_or_default();
         ensure!(by == answered_by, "{} traffic is answered by {by:?}, not by {answered_by}", traffic.label());
         Ok(Self(socket))
