@@ -4,7 +4,7 @@
 
 use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig, crypto::CryptoProvider};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use spurline_net::{
     ConnectError, Transport, connect_tls,
@@ -58,10 +58,14 @@ impl Identity {
     }
 
     fn their_client(&self, offer: &[&str]) -> TlsConnector {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        self.their_client_of(rustls::crypto::ring::default_provider(), offer)
+    }
+
+    fn their_client_of(&self, provider: CryptoProvider, offer: &[&str]) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder =
+            ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
         let mut config = builder.unwrap().with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = names(offer);
         Arc::new(config).into()
@@ -123,6 +127,29 @@ fn agreed(speech: Speech, offer: &[&str]) -> Result<Option<Alpn>, HandshakeFault
         Speech::Http | Speech::Http2 if has("h2") => Ok(Some(Alpn::Http2)),
         Speech::Http | Speech::Http1 if has("http/1.1") => Ok(Some(Alpn::Http1)),
         _ => Err(HandshakeFault::Incompatible),
+    }
+}
+
+#[tokio::test]
+async fn aes_128_is_preferred_unless_the_client_has_no_aes_in_hardware() {
+    let (aes_256, chacha20) =
+        (CipherSuite::TLS13_AES_256_GCM_SHA384, CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
+    let identity = Identity::new();
+    let server = identity.our_server();
+    for (first, agreed) in [
+        (aes_256, CipherSuite::TLS13_AES_128_GCM_SHA256),
+        (chacha20, CipherSuite::TLS13_CHACHA20_POLY1305_SHA256),
+    ] {
+        let mut provider = rustls::crypto::ring::default_provider();
+        provider.cipher_suites.sort_by_key(|suite| suite.suite() != first);
+        let (listener, addr) = listener().await;
+        let stream = TcpStream::connect(addr).await.unwrap();
+        let client = identity.their_client_of(provider, &[]);
+        let theirs = client.connect(ServerName::try_from(NAME).unwrap(), stream);
+        let (ours, theirs) = tokio::join!(accept(&server, listener, Speech::Http1), theirs);
+        assert!(ours.is_ok());
+        let suite = theirs.unwrap().get_ref().1.negotiated_cipher_suite().unwrap();
+        assert_eq!(suite.suite(), agreed);
     }
 }
 

@@ -27,6 +27,7 @@ use super::{
     certificate::identity,
     der::Summary,
     file::{Followed, authorities},
+    provider,
 };
 use crate::Transport;
 
@@ -80,7 +81,7 @@ impl ClientTls {
     /// # Errors
     /// When one cannot be used: unreadable, not PEM, not the key of its certificate, expired.
     pub fn load(files: ClientFiles) -> Result<Self, TlsError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(provider());
         let roots = Followed::load(&[&files.ca], || authorities(&files.ca))?;
         let load =
             |(cert, key): &(PathBuf, PathBuf)| Followed::load(&[cert, key], || shown(cert, key, &provider));

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-use rustls::server::{Accepted, Acceptor};
+use rustls::{
+    CipherSuite,
+    server::{Accepted, Acceptor},
+};
 
-use super::alert::UNRECOGNIZED_NAME;
+use super::{alert::UNRECOGNIZED_NAME, is_chacha20};
 
 /// The longest ClientHello that is waited for, records and all. Real ones have some hundred bytes, with post-quantum key
 /// shares two thousand.
@@ -74,6 +77,14 @@ impl Heard {
     /// The name that the client asks for, in lower case. Addresses are none (RFC 6066 section 3).
     pub fn server_name(&self) -> Option<String> {
         self.accepted.client_hello().server_name().map(str::to_ascii_lowercase)
+    }
+
+    /// Whether the client has no AES in hardware, by what it names first.
+    pub(super) fn prefers_chacha20(&self) -> bool {
+        let hello = self.accepted.client_hello();
+        let mut named =
+            hello.cipher_suites().iter().filter(|suite| !matches!(suite, CipherSuite::Unknown(_)));
+        named.next().is_some_and(|first| is_chacha20(*first))
     }
 
     /// The alert for a name that is not served.

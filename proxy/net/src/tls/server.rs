@@ -23,6 +23,7 @@ use super::{
     alpn::BySpeech,
     certificate::Certificate,
     file::{Followed, authorities},
+    provider,
 };
 use crate::Transport;
 
@@ -56,7 +57,14 @@ struct State {
 #[derive(Debug)]
 pub struct Offer {
     names: Arc<Names>,
-    configs: BySpeech<Arc<ServerConfig>>,
+    configs: BySpeech<ByPreference>,
+}
+
+/// The same, for each of whom the cipher suite is chosen by.
+#[derive(Debug)]
+struct ByPreference {
+    ours: Arc<ServerConfig>,
+    clients: Arc<ServerConfig>,
 }
 
 /// Certificates by the names they are shown for: `a.example`, `.b.example` for one label more, empty for all.
@@ -79,7 +87,7 @@ impl ServerTls {
     /// # Errors
     /// When one cannot be used: unreadable, not PEM, not the key of its certificate, expired, without a name.
     pub fn load(files: ServerFiles) -> Result<Self, TlsError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(provider());
         let load = |files: &CertificateFiles| Followed::load(&files.paths(), || files.load(&provider));
         let certificates = files.certificates.iter().map(load).collect::<Result<_, _>>()?;
         let load = |path: &PathBuf| Followed::load(&[path], || verifier(path, &provider));
@@ -163,7 +171,9 @@ impl State {
         let configs = BySpeech::new(|protocols| {
             let mut config = config.clone();
             config.alpn_protocols = protocols;
-            Arc::new(config)
+            let clients = Arc::new(config.clone());
+            config.ignore_client_order = true;
+            ByPreference { ours: Arc::new(config), clients }
         });
         Ok(Offer { names, configs })
     }
@@ -194,7 +204,8 @@ impl Offer {
         stream: TcpStream,
         speech: Speech,
     ) -> Result<Transport, HandshakeFailure> {
-        let config = Arc::clone(self.configs.get(speech));
+        let ByPreference { ours, clients } = self.configs.get(speech);
+        let config = Arc::clone(if heard.prefers_chacha20() { clients } else { ours });
         let handshake = StartHandshake::from_parts(heard.accepted, stream).into_stream(config);
         match handshake.into_fallible().await {
             Ok(stream) => Ok(Transport::secure(TlsStream::Server(stream))),
