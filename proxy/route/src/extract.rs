@@ -197,9 +197,9 @@ impl Extractor {
         I: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     {
         let list = if role == Role::Baggage { List::Baggage } else { List::Tracestate };
-        match self.names.position(role) {
-            Some(at) if seen & (1 << at) != 0 => list.read(self.lines(request, at), &self.members, parse),
-            _ => Found::default(),
+        match self.names.seen(role, seen) {
+            Some(at) => list.read(self.lines(request, at), &self.members, parse),
+            None => Found::default(),
         }
     }
 
@@ -207,7 +207,7 @@ impl Extractor {
     where
         I: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     {
-        let at = self.names.position(role).filter(|at| seen & (1 << at) != 0);
+        let at = self.names.seen(role, seen);
         at.is_some_and(|at| self.lines(request, at).any(|value| members::trim(value) == b"1"))
     }
 

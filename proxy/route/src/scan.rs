@@ -30,6 +30,8 @@ pub(crate) enum Role {
 pub(crate) struct Names {
     // By length of the name: one bit per initial, of which the five low bits tell letters apart whatever their case.
     initials: [u32; NAME_LEN_MAX + 1],
+    // By length of the name: which of the entries have it.
+    lengths: [NameSet; NAME_LEN_MAX + 1],
     entries: Vec<(String, Role)>,
 }
 
@@ -42,12 +44,16 @@ impl Names {
     pub(crate) fn new(entries: Vec<(String, Role)>) -> Self {
         debug_assert!(entries.len() <= NameSet::BITS as usize, "more names than bits");
         let mut initials = [0; NAME_LEN_MAX + 1];
-        for (name, _) in &entries {
+        let mut lengths = [0; NAME_LEN_MAX + 1];
+        for (at, (name, _)) in entries.iter().enumerate() {
             if let (Some(mask), Some(first)) = (initials.get_mut(name.len()), name.bytes().next()) {
                 *mask |= 1 << (first & 31);
             }
+            if let Some(set) = lengths.get_mut(name.len()) {
+                *set |= 1 << at;
+            }
         }
-        Self { initials, entries }
+        Self { initials, lengths, entries }
     }
 
     /// The position and role of a field name; `None` for the many that do not matter.
@@ -71,14 +77,35 @@ impl Names {
         self.iter().find(|&(_, _, role)| role == wanted).map(|(at, _, _)| at)
     }
 
+    /// The position of a role, if its name is among those that were seen.
+    pub(crate) fn seen(&self, wanted: Role, seen: NameSet) -> Option<u8> {
+        let mut left = seen;
+        while left != 0 {
+            let at = left.trailing_zeros();
+            left &= left - 1;
+            if self.entries.get(at as usize).is_some_and(|(_, role)| *role == wanted) {
+                return u8::try_from(at).ok();
+            }
+        }
+        None
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u8, &str, Role)> {
         (0u8..).zip(&self.entries).map(|(at, (name, role))| (at, name.as_str(), *role))
     }
 
     #[cold]
     fn compare(&self, name: &[u8]) -> Option<(u8, Role)> {
-        let found = self.iter().find(|(_, entry, _)| entry.as_bytes().eq_ignore_ascii_case(name));
-        found.map(|(at, _, role)| (at, role))
+        let mut left = *self.lengths.get(name.len())?;
+        while left != 0 {
+            let at = left.trailing_zeros();
+            left &= left - 1;
+            let (entry, role) = self.entries.get(at as usize)?;
+            if entry.as_bytes() == name || entry.as_bytes().eq_ignore_ascii_case(name) {
+                return Some((u8::try_from(at).ok()?, *role));
+            }
+        }
+        None
     }
 }
 
