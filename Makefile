@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .ONESHELL:
-.PHONY: help demo build test check fmt clippy alone docs tidy deny advisories fuzz bench soak tools
+.PHONY: help demo build test check fmt clippy alone docs tidy deny advisories fuzz micro bench soak tools
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -40,7 +40,7 @@ test: tools ## Every test: units, properties, suites against the real binary
 		      exit passed == 0 }' $(TARGET)/test.log
 	exit $$status
 
-check: fmt clippy alone docs tidy deny advisories ## Every gate that needs no traffic: format, lints, docs, house rules, dependencies
+check: fmt clippy alone docs tidy deny advisories micro ## Every gate that needs no traffic: format, lints, docs, house rules, dependencies
 
 fmt: tools
 	$(CARGO) fmt --all --check
@@ -71,6 +71,16 @@ advisories: tools $(DENY)
 	else
 		echo "advisories: NOT CHECKED, the advisory database cannot be fetched from here"
 	fi
+
+# Instructions, not time: the same on a busy machine, and on another one.
+micro: tools ## Instructions per operation beside bench/micro/baseline.json; UPDATE=1 accepts what they are now
+	@if [ -n "$${SPURLINE_SKIP_MICRO:-}" ]; then
+		echo "micro: SKIPPED by SPURLINE_SKIP_MICRO, no instructions are counted"
+		exit 0
+	fi
+	bash bench/micro/setup.sh
+	$(CARGO) build --locked --release -p spurline-micro
+	$(TARGET)/release/spurline-micro $(if $(UPDATE),accept,compare) bench/micro/baseline.json
 
 # The sanitizers that make fuzzing worth it exist on nightly only; nothing else is built with it.
 fuzz: tools $(FUZZ) ## Fuzz every parser in turn; SECONDS=30 for each
