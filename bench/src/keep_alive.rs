@@ -1,17 +1,21 @@
 //! One stretch of HTTP/1.1 load over kept connections through a peer that runs, and what it costs the peer.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use crate::http1::ensure_reuse;
 use crate::peer::Started;
+use crate::probe;
 use crate::scenario::Pace;
-use crate::work::Backends;
+use crate::work::{Backends, PATH};
 use crate::wrk::Load;
 
 pub(crate) const CONNECTIONS: u32 = 64;
 pub(crate) const BODY_BYTES: usize = 13;
+
+pub(crate) const SLOW: Duration = Duration::from_millis(10);
+const CONNECTIONS_IF_SLOW: u32 = 4;
 
 /// What the peer used for the requests of a stretch.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +25,8 @@ pub(crate) struct Cost {
     pub(crate) busy_percent: f64,
 }
 
-/// Warms up, then sends `headers` as fast as one core of load can.
+/// Warms up, then sends `headers` as fast as one core of load can; over few connections to a peer that needs [`SLOW`] for a single request, whose
+/// answers would not come before the generator gives them up.
 ///
 /// # Errors
 /// An answer was not 2xx or 3xx, or the peer does not reuse its upstream connections.
@@ -32,7 +37,13 @@ pub(crate) fn measure(
     pace: Pace,
 ) -> Result<Cost> {
     let (target, seconds) = (started.listen, pace.seconds());
-    let load = Load { scheme: "http", target, connections: CONNECTIONS, seconds, headers };
+    let mut connection = probe::connect(target)?;
+    probe::exchange(&mut connection, PATH, headers)?;
+    let alone = Instant::now();
+    probe::exchange(&mut connection, PATH, headers)?;
+    let connections = if alone.elapsed() < SLOW { CONNECTIONS } else { CONNECTIONS_IF_SLOW };
+    drop(connection);
+    let load = Load { scheme: "http", target, connections, seconds, headers };
     load.warm_up(pace.warm_up())?;
     let accepted_before = backends.connections_accepted()?;
     let (cpu_before, time_before) = (started.running.cpu_time()?, Instant::now());

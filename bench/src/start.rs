@@ -38,9 +38,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         title: "Cold start with 1 override",
         about: "A process that is started with its configuration in files. Ready is who has routed a request with the last key of \
                 the table to the fork; the memory is what it holds then, standing still.",
-        peers: &[Peer::SpurlineOne, Peer::Haproxy, Peer::Nginx, Peer::Envoy, Peer::Pingora],
+        peers: &[Peer::Spurline, Peer::Haproxy, Peer::Nginx, Peer::Envoy, Peer::Pingora],
         metrics: &[READY, CPU, lower("anonymous_mib", "anonymous memory", "MiB")],
-        rounds: Rounds { quick: 1, full: 5 },
+        rounds: Rounds { quick: 1, full: 3 },
         begin: |setting| begin(setting, 1),
     },
     Scenario {
@@ -51,7 +51,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                 overrides have a name, a workload, a sandbox and an endpoint each; the peers map a key to one and the same upstream.",
         peers: &[Peer::Spurline, Peer::Haproxy, Peer::Nginx, Peer::Envoy, Peer::EnvoyMatcher, Peer::Pingora],
         metrics: &[READY, CPU, BYTES_PER_OVERRIDE],
-        rounds: Rounds { quick: 0, full: 3 },
+        rounds: Rounds { quick: 0, full: 2 },
         begin: |setting| begin(setting, MANY),
     },
 ];

@@ -52,7 +52,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         about: "From the start of a PUT of a sandbox until the answer that all proxies have acknowledged it: 10 simulated                 proxies that all want it, each a delta ADS stream on a connection of its own, and 3 real ones. The service has a core                 to itself; the proxies and the client share the other, and what they need is in the time.",
         peers: &[Peer::Spurline],
         metrics: METRICS,
-        rounds: Rounds { quick: 0, full: 2 },
+        rounds: Rounds { quick: 0, full: 1 },
         begin: |setting| begin(setting, 10),
     },
     Scenario {
@@ -62,7 +62,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         about: "The same with 100 simulated proxies.",
         peers: &[Peer::Spurline],
         metrics: METRICS,
-        rounds: Rounds { quick: 1, full: 2 },
+        rounds: Rounds { quick: 1, full: 1 },
         begin: |setting| begin(setting, 100),
     },
     Scenario {

@@ -14,7 +14,7 @@ use crate::work::{Job, Protocol, keys};
 /// Where the limit of descriptors is lower than it wants for that, it warns and goes on.
 const CONNECTIONS_MAX: u32 = 4000;
 
-/// The value of the member of `baggage` that carries the key; all of the header without one, which is in no map.
+/// The value of the member of `baggage` that carries the key. Requests without one are spared it.
 const KEY: &str = r#"regsub("^(?:.*,)?\s*sd-routing-key=([^,;]*).*$","\1")"#;
 
 pub(super) fn command(job: &Job, count: u32) -> Result<Command> {
@@ -36,7 +36,10 @@ fn config(job: &Job, choice: &str) -> String {
     };
     let (mode, rule) = match job.protocol {
         Protocol::Tcp => ("tcp", String::new()),
-        _ => ("http\n    option http-keep-alive\n    http-reuse always", format!("use_backend {choice}")),
+        _ => (
+            "http\n    option http-keep-alive\n    http-reuse always",
+            format!("use_backend {choice} if {{ req.fhdr(baggage) -m sub sd-routing-key= }}"),
+        ),
     };
     let connections_max = CONNECTIONS_MAX.max(connections + 100);
     format!(
