@@ -166,6 +166,11 @@ impl Performed {
         self.metrics.iter().position(|metric| metric.name == name)
     }
 
+    /// The peer that is put in ratio to the others: Spurline as it is deployed, else the other Spurline.
+    pub(crate) fn ours(&self) -> Option<&str> {
+        ["spurline", "spurline-1"].into_iter().find(|name| self.column(name).is_some())
+    }
+
     pub(crate) fn column(&self, peer: &str) -> Option<&Column> {
         self.peers.iter().find(|column| column.peer == peer)
     }

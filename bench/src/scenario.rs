@@ -104,6 +104,19 @@ impl Pace {
     }
 }
 
+// === impl Better ===
+
+impl Better {
+    /// To stand after a unit.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Lower => ", lower is better",
+            Self::Higher => ", higher is better",
+            Self::Neither => "",
+        }
+    }
+}
+
 // === impl Rounds ===
 
 impl Rounds {

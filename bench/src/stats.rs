@@ -47,13 +47,6 @@ pub(crate) fn percentile(samples: &[f64], percent: f64) -> Option<f64> {
     sorted.get(rank.saturating_sub(1)).copied()
 }
 
-/// The median of `samples[i] / base[i]`: samples of one round are compared with each other, so that a slow phase
-/// of the machine touches both sides of a ratio.
-pub(crate) fn paired_ratio(samples: &[f64], base: &[f64]) -> Option<f64> {
-    let ratios: Vec<f64> = samples.iter().zip(base).map(|(sample, base)| sample / base).collect();
-    median(&ratios)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,10 +72,5 @@ mod tests {
     fn one_outlier_moves_the_maximum_and_nothing_else() {
         let summary = Summary::of(&[10.0, 11.0, 10.0, 9.0, 90.0]).unwrap();
         assert_eq!(summary, Summary { median: 10.0, mad: 1.0, min: 9.0, max: 90.0 });
-    }
-
-    #[test]
-    fn a_slow_round_does_not_move_a_paired_ratio() {
-        assert_eq!(paired_ratio(&[5.0, 50.0, 5.0], &[10.0, 100.0, 10.0]), Some(0.5));
     }
 }

@@ -5,11 +5,10 @@ use std::fmt::Write as _;
 use anyhow::Result;
 
 use crate::record::{Column, Performed};
-use crate::scenario::Better;
 use crate::stats::Summary;
 
-/// The one whose ratio to the others is shown.
-pub(crate) const OURS: &str = "spurline";
+/// Of the title of a metric above its column.
+const TITLE_CHARS: usize = 18;
 
 /// A heading, and a line for each peer: median, spread, Spurline's ratio to it, and the medians of all other metrics.
 pub(crate) fn render(performed: &Performed) -> Result<String> {
@@ -19,18 +18,17 @@ pub(crate) fn render(performed: &Performed) -> Result<String> {
         return Ok(text);
     }
     let Some((first, others)) = performed.metrics.split_first() else { return Ok(text) };
+    writeln!(text, "{} ({}{})", first.title, first.unit, first.better.words())?;
     write!(text, "{:<15}{:>10}{:>9}  {:<21}{:>9}", "", "median", "MAD", "min..max", "ours ÷ it")?;
     for metric in others {
-        write!(text, "  {:>15}", metric.unit)?;
+        let title: String = format!("{} {}", metric.unit, metric.title).chars().take(TITLE_CHARS).collect();
+        write!(text, "  {title:>TITLE_CHARS$}")?;
     }
-    writeln!(text, "\n{} ({}){}", first.title, first.unit, way(first.better))?;
+    text.push('\n');
     for column in &performed.peers {
         write!(text, "  {:<13}", column.peer)?;
         render_column(&mut text, performed, column)?;
         text.push('\n');
-    }
-    for metric in others {
-        writeln!(text, "  {:>15}: {}", metric.unit, metric.title)?;
     }
     Ok(text)
 }
@@ -41,25 +39,18 @@ fn render_column(text: &mut String, performed: &Performed, column: &Column) -> R
         return Ok(());
     };
     let spread = format!("{}..{}", figure(min), figure(max));
-    let ratio = if column.peer == OURS { None } else { performed.ratio(OURS, &column.peer, 0) };
+    let ours = performed.ours().filter(|ours| *ours != column.peer);
+    let ratio = ours.and_then(|ours| performed.ratio(ours, &column.peer, 0));
     let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
     write!(text, "{:>10}{:>9}  {spread:<21}{ratio:>9}", figure(median), figure(mad))?;
     for metric in 1..performed.metrics.len() {
         let median = column.summary(metric).map_or_else(|| "-".to_owned(), |summary| figure(summary.median));
-        write!(text, "  {median:>15}")?;
+        write!(text, "  {median:>TITLE_CHARS$}")?;
     }
     if !column.errors.is_empty() {
         write!(text, "  ({} rounds failed)", column.errors.len())?;
     }
     Ok(())
-}
-
-fn way(better: Better) -> &'static str {
-    match better {
-        Better::Lower => ", lower is better",
-        Better::Higher => ", higher is better",
-        Better::Neither => "",
-    }
 }
 
 /// Three digits or a few more; thousands apart.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use self::handshakes::{Client, Handshakes, Resumption, Speech};
+use self::handshakes::{Client, Handshakes, Resumption};
 use crate::host;
 use crate::http1::{CPU_PER_GIBIBYTE, REQUESTS_PER_SECOND};
 use crate::peer::{self, Peer, Started};
@@ -123,8 +123,7 @@ impl Measure for Tls {
 
 impl Tls {
     fn connections(&self, peer: &Started, resumption: Resumption) -> Result<Vec<f64>> {
-        let load =
-            Handshakes { target: peer.listen, concurrency: CONNECTIONS, speech: Speech::Tls(resumption) };
+        let load = Handshakes { target: peer.listen, concurrency: CONNECTIONS, resumption };
         self.client.run(load, self.pace.warm_up())?;
         let before = peer.running.cpu_time()?;
         let seconds = self.pace.seconds();

@@ -17,13 +17,6 @@ use crate::host;
 use crate::probe::{ask, request};
 use crate::work::{PATH, Traffic};
 
-/// How a connection speaks.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Speech {
-    Plain,
-    Tls(Resumption),
-}
-
 /// Whether a connection takes up the session of an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Resumption {
@@ -38,7 +31,7 @@ pub(super) struct Handshakes {
     pub(super) target: SocketAddr,
     /// Connections being opened and used at once.
     pub(super) concurrency: u32,
-    pub(super) speech: Speech,
+    pub(super) resumption: Resumption,
 }
 
 /// What became of it.
@@ -58,7 +51,7 @@ pub(super) struct Client {
 
 /// What one task needs.
 struct Caller {
-    connector: Option<TlsConnector>,
+    connector: TlsConnector,
     name: ServerName<'static>,
     target: SocketAddr,
     request: String,
@@ -82,8 +75,9 @@ impl Client {
     /// Sends the load for `time` and returns how many connections had their answer.
     pub(super) fn run(&self, load: Handshakes, time: Duration) -> Result<Opened> {
         // Each with sessions of its own: a store keeps eight, and several that connect at once would find it empty.
-        let callers: Vec<_> =
-            (0..load.concurrency).map(|_| self.caller(load.target, load.speech, Traffic::Unkeyed)).collect();
+        let callers: Vec<_> = (0..load.concurrency)
+            .map(|_| self.caller(load.target, load.resumption, Traffic::Unkeyed))
+            .collect();
         let end = Instant::now() + time;
         let opened = self.runtime.block_on(async {
             let tasks: Vec<_> = callers.into_iter().map(|caller| tokio::spawn(caller.calls(end))).collect();
@@ -101,21 +95,17 @@ impl Client {
 
     /// The body that answers one request, over TLS.
     pub(super) fn ask(&self, target: SocketAddr, traffic: Traffic) -> Result<Vec<u8>> {
-        let caller = self.caller(target, Speech::Tls(Resumption::Never), traffic);
+        let caller = self.caller(target, Resumption::Never, traffic);
         self.runtime.block_on(async { Ok(caller.call().await?.1) })
     }
 
-    fn caller(&self, target: SocketAddr, speech: Speech, traffic: Traffic) -> Caller {
-        let sessions = match speech {
-            Speech::Plain => None,
-            Speech::Tls(Resumption::Never) => Some(Sessions::disabled()),
-            Speech::Tls(Resumption::Always) => Some(Sessions::in_memory_sessions(8)),
+    fn caller(&self, target: SocketAddr, resumption: Resumption, traffic: Traffic) -> Caller {
+        let mut config = self.config.clone();
+        config.resumption = match resumption {
+            Resumption::Never => Sessions::disabled(),
+            Resumption::Always => Sessions::in_memory_sessions(8),
         };
-        let connector = sessions.map(|sessions| {
-            let mut config = self.config.clone();
-            config.resumption = sessions;
-            TlsConnector::from(Arc::new(config))
-        });
+        let connector = TlsConnector::from(Arc::new(config));
         let request = request(PATH, NAME, &traffic.headers());
         Caller { connector, name: self.name.clone(), target, request }
     }
@@ -138,11 +128,8 @@ impl Caller {
     async fn call(&self) -> Result<(Option<HandshakeKind>, Vec<u8>)> {
         let stream = TcpStream::connect(self.target).await?;
         stream.set_nodelay(true)?;
-        let Some(connector) = &self.connector else {
-            let mut stream = stream;
-            return Ok((None, ask(&mut stream, &self.request).await?));
-        };
-        let mut stream = connector.connect(self.name.clone(), stream).await.context("the handshake")?;
+        let connecting = self.connector.connect(self.name.clone(), stream);
+        let mut stream = connecting.await.context("the handshake")?;
         let body = ask(&mut stream, &self.request).await?;
         Ok((stream.get_ref().1.handshake_kind(), body))
     }
