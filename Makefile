@@ -91,14 +91,11 @@ fuzz: tools $(FUZZ) ## Fuzz every parser in turn; SECONDS=30 for each
 		$(FUZZ) run --fuzz-dir tests/fuzz "$$target" -- -max_total_time=$(SECONDS_PER_TARGET) -print_final_stats=1
 	done
 
-bench: build ## CPU and memory beside HAProxy, nginx, Envoy and a bare TCP relay; HTTP/1, HTTP/2, TLS
+bench: build ## What all costs beside HAProxy, nginx, Envoy and more: half an hour; QUICK=1 in minutes, into target/bench
 	bash bench/setup.sh
 	$(CARGO) build --locked --release -p spurline-bench
-	$(TARGET)/release/spurline-bench http1
-	$(TARGET)/release/spurline-bench http2
-	$(TARGET)/release/spurline-bench memory
-	$(TARGET)/release/spurline-bench memory --http2
-	$(TARGET)/release/spurline-bench tls
+	export PATH="$$PATH:/usr/sbin:/sbin"
+	$(TARGET)/release/spurline-bench run $(if $(QUICK),--quick) --save $(or $(SAVE),$(if $(QUICK),target/bench,bench/results))
 
 soak: build ## One million requests through changes of the table and a drain, every one accounted for
 	SPURLINE_PROXY=$(abspath $(TARGET))/release/spurline-proxy SPURLINE_LEDGER_REQUESTS=1000000 \

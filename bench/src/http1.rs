@@ -58,7 +58,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                 all goes to the baseline.",
         peers: PEERS,
         metrics: REQUESTS,
-        rounds: Rounds { quick: 2, full: 5 },
+        rounds: Rounds { quick: 1, full: 5 },
         begin: |setting| begin(setting, Shape::of(13)),
     },
     Scenario {
@@ -68,7 +68,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "The same with answers of 1 KiB.",
         peers: PEERS,
         metrics: REQUESTS,
-        rounds: Rounds { quick: 1, full: 5 },
+        rounds: Rounds { quick: 0, full: 5 },
         begin: |setting| begin(setting, Shape::of(1024)),
     },
     Scenario {
@@ -96,7 +96,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         group: GROUP,
         title: "Keep-alive, bodies of 13 bytes, to the fork",
         about: "As http1-13B, but every request carries the routing key of a fork and has to be answered by it. For Spurline it \
-                is the last of 10,000 keys, the others look for one fixed key.",
+                is the last of 10,000 keys, the others have one.",
         peers: ROUTING_PEERS,
         metrics: REQUESTS,
         rounds: Rounds { quick: 1, full: 3 },

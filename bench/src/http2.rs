@@ -45,7 +45,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                 through its module for gRPC, which has one request at a time on a connection.",
         peers: PEERS,
         metrics: &[CPU_PER_REQUEST, REQUESTS_PER_SECOND, BUSY],
-        rounds: Rounds { quick: 2, full: 5 },
+        rounds: Rounds { quick: 1, full: 5 },
         begin: |setting| begin(setting, Shape { call: Call::Plain, body_bytes: 64, streams: 16 }),
     },
     Scenario {

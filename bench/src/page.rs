@@ -122,7 +122,7 @@ fn method(text: &mut String, record: &Record) -> Result<()> {
          * A figure is a median over the rounds. MAD is the median absolute deviation from the median.\n\
          * *Spurline ÷ it* is the median of the rounds' own ratios. A difference smaller than the two MADs together is none.\n\
          * `floor` is a TCP relay that parses nothing and cannot route. `spurline` has 10,000 overrides of the requested workload, \
-         `spurline-1` has one; the others look for one fixed key unless the scenario says otherwise. `hyper` and `pingora` are \
+         `spurline-1` has one; the others have one key unless the scenario says otherwise. `hyper` and `pingora` are \
          relays of this repository on those libraries.\n\
          * Figures of two runs do not compare; ratios within one run do. The [bench](../README.md) says how each kind of figure is \
          taken and when a measurement is refused."

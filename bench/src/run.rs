@@ -16,7 +16,7 @@ use crate::interrupt;
 use crate::page;
 use crate::peer::Peer;
 use crate::record::{Column, Performed, Record};
-use crate::scenario::{Measure, Scenario, Setting};
+use crate::scenario::{Measure, Pace, Scenario, Setting};
 use crate::table;
 
 /// A peer that has failed so often in a scenario is not tried again: each try may cost a time-out.
@@ -68,7 +68,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<()> {
     Ok(())
 }
 
-/// Prints what there is, and what a run of it takes.
+/// Prints what there is, and how much a run of all of it is.
 pub(crate) fn list() -> Result<()> {
     let mut group = "";
     let mut text = String::new();
@@ -82,7 +82,11 @@ pub(crate) fn list() -> Result<()> {
         text.push_str(&format!("  {:<22} {}{quick}\n", scenario.id, scenario.title));
         text.push_str(&format!("  {:<22} {}\n", "", peers.join(", ")));
     }
-    crate::report::print(text.trim_start())
+    for pace in [Pace::Full, Pace::Quick] {
+        let count: u32 = catalogue::all().map(|it| it.rounds.at(pace) * it.peers.len() as u32).sum();
+        text.push_str(&format!("\n{count} measurements in a {} run", pace.name()));
+    }
+    crate::report::print(&format!("{}\n", text.trim_start()))
 }
 
 /// The scenarios that were named, or all; each with the peers that were asked for and take part.

@@ -47,7 +47,7 @@ const ROWS: &[Row] = &[
     row("gRPC unary, 8×16 streams, CPU per request", ("grpc-unary", CPU), "µs", STREAMS),
     row("HTTP/1.1, bodies of 1 MiB, CPU per GiB", ("http1-1MiB", BYTES), "ms", LARGE),
     row("HTTP/2, bodies of 1 MiB, CPU per GiB", ("http2-1MiB", BYTES), "ms", LARGE),
-    row("gRPC streaming, CPU per GiB", ("grpc-streaming", BYTES), "ms", LARGE),
+    row("gRPC streaming, CPU per GiB", ("grpc-streaming-16KiB", BYTES), "ms", LARGE),
     row("added latency at a low rate, p50", ("latency-low", "added_p50_micros"), "µs", LATENCY),
     row("added latency at a low rate, p99", ("latency-low", "added_p99_micros"), "µs", LATENCY),
     row("idle connection of HTTP/1.1", ("memory-http1", CONNECTION), "KiB", memory(1.5)),
