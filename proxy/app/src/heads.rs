@@ -21,7 +21,7 @@ impl Heads {
 
     pub(crate) fn give(&self, mut head: Head) {
         let mut heads = self.0.borrow_mut();
-        if heads.len() < HEADS_MAX && (1..=HEAD_BYTES_KEPT).contains(&head.bytes()) {
+        if heads.len() < HEADS_MAX && (1..=HEAD_BYTES_KEPT).contains(&head.capacity_bytes()) {
             head.clear();
             heads.push(head);
         }

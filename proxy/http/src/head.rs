@@ -9,9 +9,9 @@ pub(crate) struct Span {
 
 impl Span {
     pub(crate) fn new(start: usize, end: usize) -> Self {
-        // A block is bounded by `Limits::head_bytes_max` and a few edits, so this never saturates.
-        let clamp = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        Self { start: clamp(start), end: clamp(end) }
+        // A block is bounded by `Limits::head_bytes_max` and a few edits.
+        debug_assert!(end <= u32::MAX as usize, "{end}");
+        Self { start: start as u32, end: end as u32 }
     }
 
     pub(crate) fn of(self, block: &[u8]) -> &[u8] {
@@ -158,6 +158,11 @@ impl Head {
     /// Bytes that this head holds, edits included.
     pub fn bytes(&self) -> usize {
         self.block.len()
+    }
+
+    /// Bytes that this head can hold without taking more memory.
+    pub fn capacity_bytes(&self) -> usize {
+        self.block.capacity()
     }
 
     /// All fields in wire order as (name, value). A removed field reads as an empty name, so that a position in
