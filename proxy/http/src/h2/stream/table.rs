@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use super::{Stream, StreamId};
 
 /// The streams of a connection by their number. Numbers only ever grow, so a new stream stands at the end of a sorted
@@ -8,6 +10,8 @@ pub(in crate::h2) struct Streams {
     index: Vec<(StreamId, usize)>,
     slots: Vec<Stream>,
     free: Vec<usize>,
+    /// The stream that was looked up last, and its place in `slots`: a stream is asked for many times in a row.
+    recent: Cell<Option<(StreamId, usize)>>,
     /// Streams that are not closed, which is what limits count.
     open: u32,
 }
@@ -47,11 +51,16 @@ impl Streams {
                 slot
             }
             None => {
+                if self.slots.is_empty() {
+                    // Most connections that are idle never had more than one.
+                    self.slots.reserve_exact(1);
+                }
                 self.slots.push(stream);
                 self.slots.len() - 1
             }
         };
         self.index.push((stream.id, slot));
+        self.recent.set(Some((stream.id, slot)));
         self.open += 1;
     }
 
@@ -59,6 +68,7 @@ impl Streams {
         let at = self.index.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         let (_, slot) = self.index.remove(at);
         self.free.push(slot);
+        self.recent.set(None);
         let stream = *self.slots.get(slot)?;
         if !stream.is_closed() {
             self.open = self.open.saturating_sub(1);
@@ -85,7 +95,14 @@ impl Streams {
     }
 
     fn slot(&self, id: StreamId) -> Option<usize> {
+        if let Some((recent, slot)) = self.recent.get()
+            && recent == id
+        {
+            return Some(slot);
+        }
         let at = self.index.binary_search_by_key(&id, |(id, _)| *id).ok()?;
-        self.index.get(at).map(|(_, slot)| *slot)
+        let found = *self.index.get(at)?;
+        self.recent.set(Some(found));
+        Some(found.1)
     }
 }
