@@ -15,8 +15,8 @@ pub(super) struct DynamicTable<T> {
     /// Where `bytes` starts, counted in all bytes ever inserted.
     base: u32,
     entries: VecDeque<Entry<T>>,
-    /// How many entries were ever inserted: the number of the next.
-    inserted: u32,
+    /// How many entries were ever inserted, of which only the last bits count: the number of the next.
+    inserted: u16,
     size: usize,
     limit: usize,
 }
@@ -57,7 +57,7 @@ impl<T> DynamicTable<T> {
     }
 
     /// The number that the next entry will have.
-    pub(super) fn next_number(&self) -> u32 {
+    pub(super) fn next_number(&self) -> u16 {
         self.inserted
     }
 
@@ -101,8 +101,8 @@ impl<T> DynamicTable<T> {
     }
 
     /// How many entries were inserted after the one with this number; `None` when it is not in the table.
-    pub(super) fn age(&self, number: u32) -> Option<usize> {
-        let age = self.inserted.wrapping_sub(number).wrapping_sub(1) as usize;
+    pub(super) fn age(&self, number: u16) -> Option<usize> {
+        let age = usize::from(self.inserted.wrapping_sub(number).wrapping_sub(1));
         (age < self.entries.len()).then_some(age)
     }
 }

@@ -9,11 +9,11 @@ use crate::h2::hpack::{
 };
 
 /// Lists of entries by the hash of their field, and by that of their name.
-const LISTS: usize = 64;
+const LISTS: usize = 32;
 /// Fields that were sent lately and are in no table.
 const SEEN: usize = 64;
 /// The number of an entry that is not in the table.
-const NO_ENTRY: u32 = u32::MAX;
+const NO_ENTRY: u16 = u16::MAX;
 
 /// A field on its way out.
 #[derive(Clone, Copy)]
@@ -31,8 +31,8 @@ pub(super) struct Index {
     /// Bytes of an entry are name and value, or the value alone where a token names it.
     table: DynamicTable<Links>,
     /// The newest entry of each list.
-    by_field: [u32; LISTS],
-    by_name: [u32; LISTS],
+    by_field: [u16; LISTS],
+    by_name: [u16; LISTS],
     seen: Seen,
     /// With a seed of its own, so that nobody can send names that all end up in one list.
     hasher: foldhash::fast::RandomState,
@@ -42,16 +42,16 @@ pub(super) struct Index {
 struct Links {
     field_hash: u32,
     name_hash: u32,
-    next_by_field: u32,
-    next_by_name: u32,
+    next_by_field: u16,
+    next_by_name: u16,
     name_bytes: u32,
     token: Token,
 }
 
-/// The hashes of the fields that were sent last and are in no table.
+/// Parts of the hashes of the fields that were sent last and are in no table.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    hashes: [u32; SEEN],
+    hashes: [u16; SEEN],
     oldest: usize,
 }
 
@@ -123,8 +123,8 @@ impl Index {
     #[inline]
     fn find(
         &self,
-        newest: u32,
-        next: impl Fn(&Links) -> u32,
+        newest: u16,
+        next: impl Fn(&Links) -> u16,
         is_sought: impl Fn(&[u8], &Links) -> bool,
     ) -> Option<usize> {
         let mut age = self.table.age(newest)?;
@@ -141,11 +141,12 @@ impl Index {
     /// Whether the field was sent lately; from now on it was.
     pub(super) fn has_seen(&mut self, field_hash: u32) -> bool {
         let Seen { hashes, oldest } = &mut self.seen;
+        let part = (field_hash >> 16) as u16;
         // Without an early end, so that it is a handful of vector instructions.
-        let has = hashes.iter().fold(false, |has, one| has | (*one == field_hash));
+        let has = hashes.iter().fold(false, |has, one| has | (*one == part));
         if !has {
             if let Some(place) = hashes.get_mut(*oldest) {
-                *place = field_hash;
+                *place = part;
             }
             *oldest = (*oldest + 1) % SEEN;
         }
@@ -155,7 +156,7 @@ impl Index {
     /// Inserts a field that is no larger than the table.
     pub(super) fn insert(&mut self, outgoing: Outgoing<'_>, name_hash: u32, field_hash: u32) {
         let number = self.table.next_number();
-        let link = |lists: &mut [u32; LISTS], hash: u32| match lists.get_mut(hash as usize % LISTS) {
+        let link = |lists: &mut [u16; LISTS], hash: u32| match lists.get_mut(hash as usize % LISTS) {
             Some(newest) => std::mem::replace(newest, number),
             None => NO_ENTRY,
         };
