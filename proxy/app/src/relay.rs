@@ -92,6 +92,16 @@ pub(crate) struct Relay<'a> {
     waiting: Option<Waiting>,
 }
 
+/// What has been moved in one go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moved {
+    Nothing,
+    /// Only the request, as far as it can be: nothing else depends on that.
+    Request,
+    /// What may let more be moved.
+    Some,
+}
+
 /// What has to happen next, for the choice of a deadline and of a fault when it passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waiting {
@@ -169,8 +179,8 @@ impl<'a> Relay<'a> {
         self.response.into_summary(self.worker)
     }
 
-    /// Moves what can be moved. `true`: something was.
-    fn pump(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
+    /// Moves what can be moved.
+    fn pump(&mut self, cx: &mut Context<'_>) -> Result<Moved, Fault> {
         if self.connection.link.stream_mut().is_some_and(|stream| stream.poll_lost(cx)) {
             return Err(Fault::ClientGone);
         }
@@ -178,7 +188,11 @@ impl<'a> Relay<'a> {
         let response = self.pump_response(cx)?;
         let sent = self.flush_downstream(cx)?;
         let heard = self.listen_downstream(cx)?;
-        Ok(request || response || sent || heard)
+        Ok(match (request, response || sent || heard) {
+            (_, true) => Moved::Some,
+            (true, false) => Moved::Request,
+            (false, false) => Moved::Nothing,
+        })
     }
 
     fn flush_downstream(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
@@ -313,13 +327,14 @@ impl Future for Relay<'_> {
         loop {
             match this.pump(cx) {
                 Err(fault) => return this.fail(fault),
-                Ok(true) => {
+                Ok(Moved::Some) => {
                     moved = true;
                     if let Some(end) = this.end() {
                         return Poll::Ready(end);
                     }
                 }
-                Ok(false) => {
+                Ok(last) => {
+                    moved |= last == Moved::Request;
                     this.set_deadline(moved);
                     match this.connection.deadline.poll_signal(cx) {
                         Some(Signal::Expired) => {

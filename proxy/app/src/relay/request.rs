@@ -119,7 +119,7 @@ impl Relay<'_> {
             return Ok(false);
         }
         // What has arrived with the head goes out with it.
-        if !self.body.is_done() && !self.body.is_held() {
+        if !self.body.is_done() && !self.body.is_held() && !self.connection.link.input.is_empty() {
             moved |= self.transfer_request()?;
         }
         loop {
