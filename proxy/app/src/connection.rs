@@ -171,16 +171,15 @@ impl Connection {
     pub(crate) fn of_stream(
         worker: &Worker,
         stream: Stream,
-        shared: (&Rc<Origin>, Option<&Rc<Security>>),
+        (origin, security): (Rc<Origin>, Option<Rc<Security>>),
     ) -> Self {
-        let (origin, security) = shared;
         Self {
-            origin: Rc::clone(origin),
+            origin,
             link: Link::new(Wire::Stream(stream)),
             deadline: worker.deadlines().slot(),
             fin: false,
             settled: (0, 0),
-            security: security.map(Rc::clone),
+            security,
         }
     }
 

@@ -5,6 +5,7 @@
 //! connection. All of a session is on one thread; nothing is awaited while it is borrowed.
 
 mod driver;
+mod inboxes;
 mod serve;
 mod session;
 mod stream;

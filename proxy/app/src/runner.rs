@@ -19,7 +19,15 @@ pub(crate) struct Runners<J> {
 /// Where a task finds its next job.
 struct Runner<J> {
     job: Cell<Option<J>>,
+    /// It is among those that are idle.
+    is_idle: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+}
+
+/// The jobs of one task, one after the other.
+pub(crate) struct Jobs<J> {
+    runners: Rc<Runners<J>>,
+    runner: Rc<Runner<J>>,
 }
 
 // === impl Runners ===
@@ -29,41 +37,43 @@ impl<J: 'static> Runners<J> {
         Rc::new(Self { idle: RefCell::default() })
     }
 
-    /// Has a task do the job, by `serve`, which must be the same each time. A job ends with its task at the latest when
-    /// the runtime does.
-    pub(crate) fn run<F: Future<Output = ()> + 'static>(self: &Rc<Self>, job: J, serve: fn(J) -> F) {
+    /// Has a task do the job: `serve`, which must be the same each time, does one after the other until there are no more.
+    /// A job ends with its task at the latest when the runtime does.
+    ///
+    /// The future of a job is large, and a part of its task that is made once for all of them.
+    pub(crate) fn run<F: Future<Output = ()> + 'static>(self: &Rc<Self>, job: J, serve: fn(Jobs<J>) -> F) {
         if let Some(runner) = self.idle.borrow_mut().pop() {
+            runner.is_idle.set(false);
             runner.job.set(Some(job));
             if let Some(waker) = runner.waker.borrow().as_ref() {
                 waker.wake_by_ref();
             }
             return;
         }
-        let runner = Rc::new(Runner { job: Cell::new(Some(job)), waker: RefCell::default() });
-        let runners = Rc::clone(self);
-        tokio::task::spawn_local(async move {
-            loop {
-                let job = runner.next().await;
-                serve(job).await;
-                let mut idle = runners.idle.borrow_mut();
-                if idle.len() >= IDLE_MAX {
-                    return;
-                }
-                idle.push(Rc::clone(&runner));
-            }
-        });
+        let (job, is_idle) = (Cell::new(Some(job)), Cell::new(false));
+        let runner = Rc::new(Runner { job, is_idle, waker: RefCell::default() });
+        tokio::task::spawn_local(serve(Jobs { runners: Rc::clone(self), runner }));
     }
 }
 
-// === impl Runner ===
+// === impl Jobs ===
 
-impl<J> Runner<J> {
-    async fn next(&self) -> J {
+impl<J> Jobs<J> {
+    /// The next job. `None`: there are enough tasks without this one.
+    pub(crate) async fn next(&mut self) -> Option<J> {
         poll_fn(|cx| {
-            if let Some(job) = self.job.take() {
-                return Poll::Ready(job);
+            if let Some(job) = self.runner.job.take() {
+                return Poll::Ready(Some(job));
             }
-            let mut waker = self.waker.borrow_mut();
+            if !self.runner.is_idle.get() {
+                let mut idle = self.runners.idle.borrow_mut();
+                if idle.len() >= IDLE_MAX {
+                    return Poll::Ready(None);
+                }
+                self.runner.is_idle.set(true);
+                idle.push(Rc::clone(&self.runner));
+            }
+            let mut waker = self.runner.waker.borrow_mut();
             if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
                 *waker = Some(cx.waker().clone());
             }
@@ -81,9 +91,11 @@ mod tests {
         static DONE: Cell<usize> = const { Cell::new(0) };
     }
 
-    async fn count(_: usize) {
-        tokio::task::yield_now().await;
-        DONE.set(DONE.get() + 1);
+    async fn count(mut jobs: Jobs<usize>) {
+        while jobs.next().await.is_some() {
+            tokio::task::yield_now().await;
+            DONE.set(DONE.get() + 1);
+        }
     }
 
     #[tokio::test(flavor = "local")]

@@ -15,10 +15,11 @@ use spurline_telemetry::metrics::{Closing, Counter, Limit};
 
 use super::{Driver, Opened, Session, Stream, driver::Progress};
 use crate::{
-    connection::{Connection, Security},
+    connection::{Connection, Origin, Security},
     deadline::Signal,
     exchange::{self, Outcome, Request},
     reply::Reply,
+    runner::Jobs,
     worker::Worker,
 };
 
@@ -40,7 +41,9 @@ struct Server<'a> {
 /// A request that is to be served.
 pub(crate) struct Job {
     worker: Rc<Worker>,
-    connection: Connection,
+    session: Rc<Session>,
+    origin: Rc<Origin>,
+    security: Option<Rc<Security>>,
     opened: Opened,
     started: Instant,
 }
@@ -166,11 +169,15 @@ impl Server<'_> {
         }
         let started = self.worker.now();
         for opened in self.requests.drain(..) {
-            let stream = Stream::accepted(self.driver.session(), opened.id);
-            let shared = (&self.connection.origin, self.security.as_ref());
-            let connection = Connection::of_stream(self.worker, stream, shared);
-            let job = Job { worker: Rc::clone(self.worker), connection, opened, started };
-            self.worker.runners().run(job, serve_stream);
+            let job = Job {
+                worker: Rc::clone(self.worker),
+                session: Rc::clone(self.driver.session()),
+                origin: Rc::clone(&self.connection.origin),
+                security: self.security.clone(),
+                opened,
+                started,
+            };
+            self.worker.runners().run(job, serve_streams);
         }
     }
 
@@ -257,10 +264,19 @@ impl Server<'_> {
     }
 }
 
+/// Serves one request after the other.
+async fn serve_streams(mut jobs: Jobs<Job>) {
+    while let Some(job) = jobs.next().await {
+        serve_stream(job).await;
+    }
+}
+
 /// Serves one request.
 async fn serve_stream(job: Job) {
-    let Job { worker, mut connection, opened, started } = job;
-    let Opened { head, meta, end, refusal, .. } = opened;
+    let Job { worker, session, origin, security, opened, started } = job;
+    let Opened { id, place, head, meta, end, refusal } = opened;
+    let stream = Stream::accepted(session, (id, place));
+    let mut connection = Connection::of_stream(&worker, stream, (origin, security));
     connection.link.received += head.bytes() as u64;
     let framing = match (end, meta.content_length) {
         (End::Stream, _) => Framing::None,

@@ -2,7 +2,6 @@
 
 use std::{
     cell::RefCell,
-    collections::{HashMap, VecDeque},
     future::poll_fn,
     ops::Range,
     rc::Rc,
@@ -10,18 +9,18 @@ use std::{
     time::Instant,
 };
 
-use foldhash::fast::RandomState;
 use spurline_http::{
     Error, Head,
     h2::{Connection, End, ErrorCode, Event, GoAway, HeadMeta, ResetBy, Role, Settings, StreamId, Violation},
 };
 use spurline_telemetry::metrics::{By, Counter, Gauge, Shard, Side};
 
-use super::{Windows, driver::REQUESTS_AT_ONCE};
-use crate::{
-    buffer::{self, Buffer},
-    heads::Heads,
+use super::{
+    Windows,
+    driver::REQUESTS_AT_ONCE,
+    inboxes::{Inbox, Inboxes, Place},
 };
+use crate::{buffer, heads::Heads};
 
 /// One HTTP/2 connection, apart from its socket.
 #[derive(Debug)]
@@ -38,7 +37,7 @@ pub(crate) struct Session {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) connection: Connection,
-    inboxes: HashMap<StreamId, Inbox, RandomState>,
+    pub(super) inboxes: Inboxes,
     driver: Option<Waker>,
     /// The driver knows that there is something to do.
     is_called: bool,
@@ -53,20 +52,6 @@ pub(super) struct State {
     has_news: bool,
     /// What the next head is read into.
     head: Head,
-}
-
-/// What has arrived for one stream and was not taken by it.
-#[derive(Debug, Default)]
-pub(super) struct Inbox {
-    pub(super) interims: VecDeque<super::Response>,
-    /// The final response.
-    pub(super) response: Option<super::Response>,
-    pub(super) data: Buffer,
-    pub(super) trailers: Option<Head>,
-    /// The peer has sent everything.
-    pub(super) is_whole: bool,
-    pub(super) loss: Option<Loss>,
-    pub(super) waker: Option<Waker>,
 }
 
 /// Whether a peer speaks HTTP/2.
@@ -94,6 +79,7 @@ pub(crate) enum Loss {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) id: StreamId,
+    pub(crate) place: Place,
     pub(crate) head: Head,
     pub(crate) meta: HeadMeta,
     pub(crate) end: End,
@@ -118,7 +104,7 @@ impl Session {
         Rc::new(Self {
             state: RefCell::new(State {
                 connection: Connection::new(role, settings),
-                inboxes: HashMap::default(),
+                inboxes: Inboxes::default(),
                 driver: None,
                 is_called: false,
                 is_lost: false,
@@ -238,7 +224,7 @@ impl Session {
         self.with(|state| {
             state.is_lost = true;
             state.settle(Readiness::Lost);
-            state.inboxes.values_mut().for_each(|inbox| inbox.lose(Loss::Connection));
+            state.inboxes.lose(Loss::Connection, |_| true);
         });
     }
 
@@ -277,16 +263,14 @@ impl Session {
     fn dispatch(&self, state: &mut State, event: Event, input: &[u8], head: &mut Head) -> Option<Opened> {
         match event {
             Event::Head { id, end, meta } if self.side == Side::Downstream => {
-                return Some(self.open(
-                    state,
-                    Opened { id, head: std::mem::replace(head, self.heads.take()), meta, end, refusal: None },
-                ));
+                let place = self.open(state, id, end);
+                let head = std::mem::replace(head, self.heads.take());
+                return Some(Opened { id, place, head, meta, end, refusal: None });
             }
             Event::Refused { id, error } => {
                 let (meta, end) = (HeadMeta::default(), End::Stream);
-                return Some(
-                    self.open(state, Opened { id, head: Head::default(), meta, end, refusal: Some(error) }),
-                );
+                let place = self.open(state, id, end);
+                return Some(Opened { id, place, head: Head::default(), meta, end, refusal: Some(error) });
             }
             Event::Head { id, end, meta } => {
                 let head = std::mem::replace(head, self.heads.take());
@@ -320,9 +304,9 @@ impl Session {
             Event::GoAway { last, .. } => {
                 self.shard.inc(Counter::Http2GoAways(self.side, By::Peer));
                 // What a client says there is about streams that were pushed to it, and there are none.
-                let is_ours = self.side == Side::Upstream;
-                let unprocessed = state.inboxes.iter_mut().filter(|(id, _)| is_ours && **id > last);
-                unprocessed.for_each(|(_, inbox)| inbox.lose(Loss::Refused));
+                if self.side == Side::Upstream {
+                    state.inboxes.lose(Loss::Refused, |id| id > last);
+                }
             }
             Event::Settings => {
                 state.settle(Readiness::Ready);
@@ -332,13 +316,11 @@ impl Session {
         None
     }
 
-    fn open(&self, state: &mut State, opened: Opened) -> Opened {
+    fn open(&self, state: &mut State, id: StreamId, end: End) -> Place {
         self.shard.inc(Counter::Http2Streams(self.side));
-        let is_whole = opened.end == End::Stream;
         state.lend_output();
         self.shard.gauge_add(Gauge::Http2StreamsActive(self.side), 1);
-        state.insert(opened.id, Inbox { is_whole, ..Inbox::default() });
-        opened
+        state.inboxes.insert(id, end == End::Stream)
     }
 
     fn note_violation(&self, state: &mut State, violation: Violation) {
@@ -400,24 +382,12 @@ impl State {
         std::mem::take(&mut self.has_news)
     }
 
-    pub(super) fn inbox(&mut self, id: StreamId) -> Option<&mut Inbox> {
-        self.inboxes.get_mut(&id)
-    }
-
     /// Gives the connection memory for what it is going to send, of which it has none while it is idle.
     pub(super) fn lend_output(&mut self) {
         if self.inboxes.is_empty() && !self.connection.has_output() {
             let mut spare = buffer::spare();
             self.connection.swap_output(&mut spare);
         }
-    }
-
-    pub(super) fn insert(&mut self, id: StreamId, inbox: Inbox) {
-        self.inboxes.insert(id, inbox);
-    }
-
-    pub(super) fn remove(&mut self, id: StreamId) -> Option<Inbox> {
-        self.inboxes.remove(&id)
     }
 
     /// Lets the driver know when no stream is left.
@@ -430,7 +400,7 @@ impl State {
     /// Wakes the streams that may send.
     pub(super) fn wake_writable(&mut self) {
         while let Some(id) = self.connection.next_writable() {
-            match self.inboxes.get_mut(&id) {
+            match self.inboxes.of(id) {
                 Some(inbox) => inbox.wake(),
                 // Nobody is left who could use its turn.
                 None => self.connection.reset(id, ErrorCode::CANCEL),
@@ -439,7 +409,7 @@ impl State {
     }
 
     fn deliver(&mut self, id: StreamId, put: impl FnOnce(&mut Inbox)) {
-        if let Some(inbox) = self.inboxes.get_mut(&id) {
+        if let Some(inbox) = self.inboxes.of(id) {
             put(inbox);
             inbox.wake();
             self.has_news = true;
@@ -448,7 +418,7 @@ impl State {
 
     fn deliver_data(&mut self, id: StreamId, input: &[u8], range: Range<usize>, end: End) {
         let data = input.get(range).unwrap_or_default();
-        match self.inboxes.get_mut(&id) {
+        match self.inboxes.of(id) {
             Some(inbox) => {
                 if !data.is_empty() {
                     inbox.data.writer().extend_from_slice(data);
@@ -458,29 +428,6 @@ impl State {
                 self.has_news = true;
             }
             None => self.connection.consumed(id, data.len()),
-        }
-    }
-}
-
-// === impl Inbox ===
-
-impl Inbox {
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    /// What has arrived before stays: a peer that has said everything may then say that it wants nothing more.
-    fn lose(&mut self, loss: Loss) {
-        self.loss.get_or_insert(loss);
-        self.wake();
-    }
-
-    /// The task that is to be woken when something arrives or can be sent.
-    pub(super) fn watch(&mut self, cx: &Context<'_>) {
-        if self.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-            self.waker = Some(cx.waker().clone());
         }
     }
 }

@@ -13,11 +13,7 @@ use spurline_http::{
 };
 use spurline_telemetry::metrics::{By, Counter, Gauge, Side};
 
-use super::{
-    Loss, Session,
-    session::{Inbox, State},
-    windows::Window,
-};
+use super::{Loss, Session, inboxes::Place, session::State, windows::Window};
 use crate::buffer::Buffer;
 
 /// A response, final or interim.
@@ -32,6 +28,7 @@ pub(crate) struct Response {
 pub(crate) struct Stream {
     session: Rc<Session>,
     id: StreamId,
+    place: Place,
     /// What is sent once all data is.
     ending: Option<Ending>,
     /// All that is to be sent was.
@@ -47,15 +44,15 @@ pub(crate) struct Stream {
 #[derive(Debug)]
 enum Ending {
     Data,
-    Trailers(Head),
+    Trailers(Box<Head>),
 }
 
 // === impl Stream ===
 
 impl Stream {
     /// The stream of a request that was received.
-    pub(super) fn accepted(session: &Rc<Session>, id: StreamId) -> Self {
-        Self::new(session, id, ErrorCode::INTERNAL_ERROR)
+    pub(super) fn accepted(session: Rc<Session>, (id, place): (StreamId, Place)) -> Self {
+        Self::new(session, (id, place), ErrorCode::INTERNAL_ERROR)
     }
 
     /// Sends a request on a stream of its own.
@@ -68,32 +65,30 @@ impl Stream {
         scheme: Scheme,
         end: End,
     ) -> Result<Self, OpenError> {
-        let id = session.send(|state| {
+        let opened = session.send(|state| {
             if state.is_lost() {
                 return Err(OpenError::GoingAway);
             }
             state.lend_output();
             let id = state.connection.open(head, scheme, end)?;
-            state.insert(id, Inbox::default());
-            Ok(id)
+            Ok((id, state.inboxes.insert(id, false)))
         })?;
         session.shard().inc(Counter::Http2Streams(Side::Upstream));
         session.shard().gauge_add(Gauge::Http2StreamsActive(Side::Upstream), 1);
-        let mut stream = Self::new(session, id, ErrorCode::CANCEL);
+        let mut stream = Self::new(Rc::clone(session), opened, ErrorCode::CANCEL);
         stream.has_ended = end == End::Stream;
         Ok(stream)
     }
 
-    fn new(session: &Rc<Session>, id: StreamId, abort: ErrorCode) -> Self {
+    fn new(session: Rc<Session>, (id, place): (StreamId, Place), abort: ErrorCode) -> Self {
         let window = Window::new(session.window_bytes());
-        let session = Rc::clone(session);
-        Self { session, id, ending: None, has_ended: false, abort, window, taken: 0 }
+        Self { session, id, place, ending: None, has_ended: false, abort, window, taken: 0 }
     }
 
     /// Takes a response that has arrived.
     pub(crate) fn take_response(&mut self) -> Option<Response> {
         self.session.with(|state| {
-            let inbox = state.inbox(self.id)?;
+            let inbox = state.inboxes.at(self.place)?;
             inbox.interims.pop_front().or_else(|| inbox.response.take())
         })
     }
@@ -102,7 +97,7 @@ impl Stream {
     /// yet. `Some(true)`: there were trailers.
     pub(crate) fn take_end(&mut self, trailers: &mut Head) -> Option<bool> {
         self.session.with(|state| {
-            let inbox = state.inbox(self.id)?;
+            let inbox = state.inboxes.at(self.place)?;
             if !inbox.is_whole || !inbox.data.is_empty() || inbox.response.is_some() {
                 return None;
             }
@@ -114,20 +109,21 @@ impl Stream {
     pub(crate) fn is_whole(&self) -> bool {
         self.session.with(|state| {
             state
-                .inbox(self.id)
+                .inboxes
+                .at(self.place)
                 .is_some_and(|inbox| inbox.is_whole && inbox.data.is_empty() && inbox.trailers.is_none())
         })
     }
 
     /// How the stream was lost, if it was.
     pub(crate) fn loss(&self) -> Option<Loss> {
-        self.session.with(|state| state.inbox(self.id)?.loss)
+        self.session.with(|state| state.inboxes.at(self.place)?.loss)
     }
 
     /// Whether the stream was lost, though nothing is read of it or written to it.
     pub(crate) fn poll_lost(&mut self, cx: &Context<'_>) -> bool {
         self.session.with(|state| {
-            let Some(inbox) = state.inbox(self.id) else { return true };
+            let Some(inbox) = state.inboxes.at(self.place) else { return true };
             inbox.watch(cx);
             inbox.loss.is_some()
         })
@@ -141,12 +137,12 @@ impl Stream {
     /// # Errors
     /// The stream was lost before everything had arrived.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, input: &mut Buffer) -> Poll<io::Result<usize>> {
-        let Self { session, id, window, taken, .. } = self;
+        let Self { session, id, place, window, taken, .. } = self;
         session.send(|state| {
             if *taken > 0 && input.is_empty() {
                 pass_on(state, *id, session.windows().pass(window, *taken), std::mem::take(taken));
             }
-            let Some(inbox) = state.inbox(*id) else { return Poll::Ready(Err(lost())) };
+            let Some(inbox) = state.inboxes.at(*place) else { return Poll::Ready(Err(lost())) };
             if inbox.data.is_empty() || !input.is_empty() {
                 // A client that has sent everything may give its request up; an upstream that has may want no more of it.
                 if inbox.loss.is_some() && (!inbox.is_whole || session.side() == Side::Downstream) {
@@ -174,7 +170,8 @@ impl Stream {
     /// Ends what is sent, after the data there is.
     pub(crate) fn end(&mut self, trailers: Option<Head>) {
         if !self.has_ended {
-            self.ending = Some(trailers.map_or(Ending::Data, Ending::Trailers));
+            self.ending =
+                Some(trailers.map_or(Ending::Data, |trailers| Ending::Trailers(Box::new(trailers))));
         }
     }
 
@@ -193,9 +190,9 @@ impl Stream {
         cx: &mut Context<'_>,
         output: &mut Buffer,
     ) -> Poll<io::Result<usize>> {
-        let Self { session, id, ending, has_ended, .. } = self;
+        let Self { session, id, place, ending, has_ended, .. } = self;
         session.send(|state| {
-            let is_lost = state.inbox(*id).is_none_or(|inbox| inbox.loss.is_some());
+            let is_lost = state.inboxes.at(*place).is_none_or(|inbox| inbox.loss.is_some());
             if is_lost && session.side() == Side::Downstream {
                 return Poll::Ready(Err(lost()));
             }
@@ -213,7 +210,7 @@ impl Stream {
                 *has_ended |= ending.take().is_some();
                 return Poll::Ready(Ok(sent));
             }
-            if let Some(inbox) = state.inbox(*id) {
+            if let Some(inbox) = state.inboxes.at(*place) {
                 inbox.watch(cx);
             }
             if sent == 0 { Poll::Pending } else { Poll::Ready(Ok(sent)) }
@@ -238,15 +235,16 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let Self { session, id, has_ended, abort, window, .. } = self;
+        let Self { session, id, place, has_ended, abort, window, .. } = self;
         session.windows().give_back(window);
         // A response that is whole makes what is left of the request unwanted (RFC 9113 section 8.1).
         let code =
             if *has_ended && session.side() == Side::Downstream { ErrorCode::NO_ERROR } else { *abort };
         session.send(|state| {
-            let Some(inbox) = state.remove(*id) else { return };
+            let Some(inbox) = state.inboxes.at(*place) else { return };
             session.shard().gauge_sub(Gauge::Http2StreamsActive(session.side()), 1);
             let is_cut = inbox.loss.is_none() && !(*has_ended && inbox.is_whole);
+            state.inboxes.remove(*id, *place);
             if is_cut {
                 session.shard().inc(Counter::Http2Resets(session.side(), By::Proxy));
             }
