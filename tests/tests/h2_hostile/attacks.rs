@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use spurline_tests::h2::{Client, Finish, Manners, Play, Upstream, fields, request};
+use spurline_tests::h2::{Asked, Client, Finish, Manners, Play, Upstream, fields, request};
 use spurline_tests::wire::frame::{self, Frame};
 use spurline_tests::wire::hpack;
 use spurline_tests::{Gate, Recorder, Step, TestProxy, eventually};
@@ -88,12 +88,36 @@ fn slow(gate: &Gate) -> Recorder {
     })
 }
 
+/// A proxy that tells a client at once that it has flooded.
+fn prompt(recorder: &Recorder) -> TestProxy {
+    listening(recorder.address(), HTTP1).flag("--http2-flood-pause", "0").start()
+}
+
+#[test]
+fn who_floods_waits_before_it_can_come_back() {
+    let recorder = Recorder::start("one");
+    let proxy = listening(recorder.address(), HTTP1).flag("--http2-flood-pause", "1m").start();
+    let mut client = Client::connect(proxy.address());
+    client.write(&frame::ping([7; 8]).bytes().repeat(5000)).expect("a write");
+    let labels = [("side", "downstream"), ("flood", "pings")];
+    let floods = || proxy.metric("spurline_http2_floods_total", &labels);
+    eventually("the flood is noticed", || (floods() == 1.0).then_some(()));
+    client.patience(Duration::from_millis(100));
+    while client.read() {}
+    assert!(client.is_open() && client.goaways().is_empty());
+    assert_eq!(Client::connect(proxy.address()).exchange("/", &[]).status, 200);
+    // Nobody who leaves waits for it.
+    proxy.terminate();
+    client.patience(Duration::from_secs(5));
+    assert_eq!(client.goaway().map(|(_, code)| code), Some(frame::ENHANCE_YOUR_CALM));
+}
+
 /// H01
 #[test]
 fn rapid_resets_are_ended_and_cost_little() {
     let gate = Gate::default();
     let recorder = slow(&gate);
-    let proxy = listening(recorder.address(), HTTP1).start();
+    let proxy = prompt(&recorder);
     let sent = beside_a_victim(&proxy, || {
         let mut client = Client::connect(proxy.address());
         let sent = flood(&mut client, 200, |client| {
@@ -129,7 +153,7 @@ fn resets_that_the_proxy_is_made_to_send_are_ended_and_reach_upstream() {
     for (number, provoke) in provocations.into_iter().enumerate() {
         let gate = Gate::default();
         let recorder = slow(&gate);
-        let proxy = listening(recorder.address(), HTTP1).start();
+        let proxy = prompt(&recorder);
         let sent = beside_a_victim(&proxy, || {
             let mut client = Client::connect(proxy.address());
             let sent = flood(&mut client, 500, |client| {
@@ -150,7 +174,7 @@ fn resets_that_the_proxy_is_made_to_send_are_ended_and_reach_upstream() {
 fn a_header_block_that_does_not_end_is_ended() {
     for size in [0, 1, 1000] {
         let recorder = Recorder::start("one");
-        let proxy = listening(recorder.address(), HTTP1).start();
+        let proxy = prompt(&recorder);
         beside_a_victim(&proxy, || {
             let mut client = Client::connect(proxy.address());
             let stream = client.next_stream();
@@ -409,8 +433,12 @@ fn many_clients_that_give_up_cost_no_connection_to_an_upstream() {
     });
     assert_no_stream_is_left(&proxy);
     assert_eq!(upstream.goaways(), []);
-    let ends = upstream.asked().into_iter().filter(|one| one.target() == "/attack").map(|one| one.end);
-    assert!(ends.into_iter().all(|end| end == Some(Finish::Reset(frame::CANCEL))));
+    let is_cancelled = |one: &Asked| one.end == Some(Finish::Reset(frame::CANCEL));
+    eventually("the upstream hears of all", || {
+        let asked = upstream.asked();
+        let mut attack = asked.iter().filter(|one| one.target() == "/attack");
+        attack.all(is_cancelled).then_some(())
+    });
     assert_eq!(upstream.violations(), [""; 0]);
     gate.open();
 }

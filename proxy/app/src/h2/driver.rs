@@ -110,6 +110,10 @@ impl Driver {
         self.session.with(|state| state.answer_call(cx));
         loop {
             let read = self.read(cx, requests)?;
+            if self.progress == Progress::Flooded {
+                // It is told later.
+                return Ok(self.progress);
+            }
             if requests.len() >= REQUESTS_AT_ONCE {
                 // The others have their turn before the rest of what was read.
                 cx.waker().wake_by_ref();
