@@ -45,9 +45,9 @@ pub(crate) fn run(options: &RunOptions) -> Result<()> {
     host::check()?;
     let scratch = host::scratch_dir()?;
     interrupt::watch(scratch.path().to_owned())?;
+    let mut record = Record::begin(command(), options.pace.name());
     // Clients of the bench's own run in this process.
     host::pin_this_process(LOAD_CORE)?;
-    let mut record = Record::begin(command(), options.pace.name());
     let total = chosen.iter().map(|chosen| chosen.rounds * chosen.peers.len() as u32).sum();
     let mut progress = Progress { begin: Instant::now(), done: 0, total };
     for chosen in &chosen {
@@ -115,11 +115,14 @@ fn choose(options: &RunOptions) -> Result<Vec<Chosen>> {
     Ok(chosen)
 }
 
-/// What was typed, without the paths of this machine.
+/// What was typed, with the last part of a path that says where something is on this machine.
 fn command() -> String {
-    let mut words = vec!["spurline-bench".to_owned()];
-    words.extend(std::env::args().skip(1).map(|word| without_paths(&word)));
-    words.join(" ")
+    let last_part = |word: String| match Path::new(&word).file_name() {
+        Some(name) if word.starts_with('/') => format!("…/{}", name.display()),
+        _ => word,
+    };
+    let words = ["spurline-bench".to_owned()].into_iter().chain(std::env::args().skip(1).map(last_part));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// A scratch directory that cannot be removed is no reason to lose a run.
@@ -132,14 +135,14 @@ fn close(scratch: TempDir) {
 fn without_paths(text: &str) -> String {
     let mut text = text.to_owned();
     let program = std::env::current_exe().unwrap_or_default();
-    for (dir, name) in [
-        (program.parent().map(Path::to_owned), "…"),
-        (std::env::current_dir().ok(), "…"),
-        (std::env::home_dir(), "~"),
-        (Some(std::env::temp_dir()), "…"),
+    for dir in [
+        program.parent().map(Path::to_owned),
+        std::env::current_dir().ok(),
+        std::env::home_dir(),
+        Some(std::env::temp_dir()),
     ] {
         if let Some(dir) = dir.filter(|dir| dir.components().count() > 1) {
-            text = text.replace(&dir.display().to_string(), name);
+            text = text.replace(&dir.display().to_string(), "…");
         }
     }
     text

@@ -23,7 +23,7 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328; }
 .soft { fill: #59636e; }
 .ours { fill: #0969da; }
 .other { fill: #b1bac4; }
-.spread { stroke: #59636e; stroke-width: 1.5; }
+.spread { stroke: #1f2328; stroke-width: 1.5; }
 .axis { stroke: #d1d9e0; stroke-width: 1; }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3; }
@@ -31,7 +31,7 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328; }
   .soft { fill: #9198a1; }
   .ours { fill: #4493f8; }
   .other { fill: #545d68; }
-  .spread { stroke: #9198a1; }
+  .spread { stroke: #e6edf3; }
   .axis { stroke: #3d444d; }
 }
 ";
