@@ -25,7 +25,7 @@ use crate::probe::{complete_body, connect, request};
 use crate::work::{PATH, Traffic};
 
 /// Of unanswered requests, after the last was due. They count as if answered then.
-const DRAIN: Duration = Duration::from_secs(1);
+const DRAIN: Duration = Duration::from_millis(250);
 
 /// A load to send.
 #[derive(Clone, Copy, Debug)]

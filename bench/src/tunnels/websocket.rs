@@ -35,6 +35,7 @@ pub(super) async fn serve(listener: TcpListener, name: &'static str) -> Result<(
 
 async fn echo(stream: TcpStream, name: &'static str) -> Result<()> {
     stream.set_nodelay(true)?;
+    #[allow(clippy::result_large_err, reason = "the library gives the callback its type")]
     let named = |_: &Upgrade, mut response: Response| {
         response.headers_mut().insert(ANSWERED_BY, HeaderValue::from_static(name));
         Ok(response)
