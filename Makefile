@@ -91,7 +91,7 @@ fuzz: tools $(FUZZ) ## Fuzz every parser in turn; SECONDS=30 for each
 		$(FUZZ) run --fuzz-dir tests/fuzz "$$target" -- -max_total_time=$(SECONDS_PER_TARGET) -print_final_stats=1
 	done
 
-bench: build ## What all costs beside HAProxy, nginx, Envoy and more: half an hour; QUICK=1 in minutes, into target/bench
+bench: build ## What all costs beside HAProxy, nginx, Envoy and more: forty minutes; QUICK=1 in minutes, into target/bench
 	bash bench/setup.sh
 	$(CARGO) build --locked --release -p spurline-bench
 	export PATH="$$PATH:/usr/sbin:/sbin"

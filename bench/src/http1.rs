@@ -68,7 +68,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "The same with answers of 1 KiB.",
         peers: PEERS,
         metrics: REQUESTS,
-        rounds: Rounds { quick: 0, full: 5 },
+        rounds: Rounds { quick: 0, full: 3 },
         begin: |setting| begin(setting, Shape::of(1024)),
     },
     Scenario {
@@ -78,7 +78,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "The same with answers of 64 KiB, which the backend sends from a file.",
         peers: PEERS,
         metrics: REQUESTS,
-        rounds: Rounds { quick: 0, full: 3 },
+        rounds: Rounds { quick: 0, full: 2 },
         begin: |setting| begin(setting, Shape::of(64 * 1024)),
     },
     Scenario {
@@ -88,7 +88,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "Answers of 1 MiB over 16 connections that are kept; CPU time per GiB of bodies.",
         peers: PEERS,
         metrics: BYTES,
-        rounds: Rounds { quick: 1, full: 5 },
+        rounds: Rounds { quick: 1, full: 3 },
         begin: |setting| begin(setting, Shape { connections: 16, ..Shape::of(1024 * 1024) }),
     },
     Scenario {

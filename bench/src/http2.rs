@@ -55,7 +55,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "One message of 59 bytes each way, te: trailers, the status in trailers.",
         peers: PEERS,
         metrics: &[CPU_PER_REQUEST, REQUESTS_PER_SECOND, BUSY],
-        rounds: Rounds { quick: 1, full: 5 },
+        rounds: Rounds { quick: 1, full: 3 },
         begin: |setting| begin(setting, Shape { call: Call::Grpc, body_bytes: 64, streams: 16 }),
     },
     Scenario {
@@ -66,7 +66,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                 counted.",
         peers: PEERS,
         metrics: &[CPU_PER_GIBIBYTE, REQUESTS_PER_SECOND, BUSY],
-        rounds: Rounds { quick: 1, full: 5 },
+        rounds: Rounds { quick: 1, full: 3 },
         begin: |setting| begin(setting, Shape { call: Call::Plain, body_bytes: 1024 * 1024, streams: 2 }),
     },
 ];

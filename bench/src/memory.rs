@@ -56,7 +56,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                 afterwards.",
         peers: PEERS,
         metrics: METRICS,
-        rounds: Rounds { quick: 0, full: 2 },
+        rounds: Rounds { quick: 0, full: 1 },
         begin: |setting| {
             host::allow_descriptors(DESCRIPTORS)?;
             Ok(Box::new(Http1 {
@@ -73,7 +73,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "The same with connections of HTTP/2, each after preface, settings and one request.",
         peers: PEERS,
         metrics: METRICS,
-        rounds: Rounds { quick: 0, full: 2 },
+        rounds: Rounds { quick: 0, full: 1 },
         begin: |setting| {
             host::allow_descriptors(DESCRIPTORS)?;
             let runtime = host::runtime()?;

@@ -120,7 +120,8 @@ fn method(text: &mut String, record: &Record) -> Result<()> {
          after a warm-up. CPU time is user and system time of the peer's whole process tree, counted by the kernel in \
          nanoseconds.\n\n\
          * A figure is a median over the rounds. MAD is the median absolute deviation from the median.\n\
-         * *Spurline ÷ it* is the median of the rounds' own ratios. A difference smaller than the two MADs together is none.\n\
+         * *Spurline ÷ it* is the median of the rounds' own ratios. A difference smaller than the two MADs together, or \
+         than 2 %, is none.\n\
          * `floor` is a TCP relay that parses nothing and cannot route. `spurline` has 10,000 overrides of the requested workload, \
          `spurline-1` has one; the others have one key unless the scenario says otherwise. `hyper` and `pingora` are \
          relays of this repository on those libraries.\n\

@@ -50,7 +50,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "16 calls that stay open, four on a connection, each with four messages of 16 KiB under way to the backend and back.",
         peers: PEERS,
         metrics: LARGE_METRICS,
-        rounds: Rounds { quick: 1, full: 5 },
+        rounds: Rounds { quick: 1, full: 3 },
         begin: |setting| Ok(Box::new(Streaming::begin(setting, Shape::LARGE)?)),
     },
 ];

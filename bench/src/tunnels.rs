@@ -44,7 +44,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "16 WebSockets, each with four messages of 16 KiB under way to the backend and back.",
         peers: WEBSOCKET_PEERS,
         metrics: LARGE_METRICS,
-        rounds: Rounds { quick: 0, full: 3 },
+        rounds: Rounds { quick: 0, full: 2 },
         begin: |setting| Ok(Box::new(Tunnels::begin(setting, Kind::WebSocket, Shape::LARGE)?)),
     },
     Scenario {
@@ -65,7 +65,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "16 such connections, each with four messages of 16 KiB under way to the backend and back.",
         peers: TCP_PEERS,
         metrics: LARGE_METRICS,
-        rounds: Rounds { quick: 0, full: 3 },
+        rounds: Rounds { quick: 0, full: 2 },
         begin: |setting| Ok(Box::new(Tunnels::begin(setting, Kind::Opaque, Shape::LARGE)?)),
     },
 ];

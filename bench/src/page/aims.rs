@@ -182,8 +182,10 @@ impl Tally {
                 self.met += 1;
                 format!("{text} ✓ (≤ {})", bound(most))
             }
-            Some((_, text)) => {
+            Some((value, text)) => {
                 self.missed += 1;
+                // As many digits as it takes to see that it is more.
+                let text = if text == bound(most) { format!("{value:.3}") } else { text };
                 format!("**{text} ✗** (≤ {})", bound(most))
             }
             None => {

@@ -10,6 +10,9 @@ use crate::scenario::Better;
 /// What the yardstick and Spurline itself say stands in the tables.
 const NOT_OTHERS: [&str; 3] = ["floor", "spurline", "spurline-1"];
 
+/// A smaller difference is none even where the spread does not show: a peer may have had one round.
+const DIFFERENCE_MIN: f64 = 0.02;
+
 /// One comparison.
 struct Comparison<'a> {
     peer: &'a str,
@@ -22,7 +25,7 @@ struct Comparison<'a> {
 enum Verdict {
     Wins,
     Loses,
-    /// The difference is within the spread of both.
+    /// The difference is within the spread of both, or too small to mean anything.
     Even,
 }
 
@@ -34,7 +37,7 @@ pub(super) fn render(text: &mut String, record: &Record) -> Result<()> {
     for (heading, verdict) in [
         ("Where Spurline wins", Verdict::Wins),
         ("Where Spurline loses", Verdict::Loses),
-        ("Where there is no difference beyond the spread", Verdict::Even),
+        ("Where there is no difference", Verdict::Even),
     ] {
         let count = comparisons.iter().filter(|it| it.verdict == verdict).count();
         writeln!(
@@ -82,6 +85,7 @@ fn compare(scenario: &Performed) -> Vec<Comparison<'_>> {
         }
         let verdict = match is_less {
             _ if (mine.median - its.median).abs() <= mine.mad + its.mad => Verdict::Even,
+            _ if (ratio - 1.0).abs() < DIFFERENCE_MIN => Verdict::Even,
             true => Verdict::Wins,
             false => Verdict::Loses,
         };
