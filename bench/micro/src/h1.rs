@@ -25,7 +25,7 @@ pub(crate) const CASES: &[Case] = &[
 fn request() -> Result<Operation> {
     let input = messages::request(KEYED_BAGGAGE);
     let expected = input.clone();
-    relayed_request(input, expected)
+    relayed_request(input, &expected)
 }
 
 /// Fields for one hop go, the key is written into the baggage.
@@ -33,10 +33,10 @@ fn edited_request() -> Result<Operation> {
     let input = messages::request(&format!("connection: keep-alive\r\n{KEY_HEADER}{BAGGAGE}"));
     let keyed = BAGGAGE.replace("\r\n", &format!(",sd-routing-key={}\r\n", messages::KEY));
     let expected = messages::request(&format!("{KEY_HEADER}{keyed}"));
-    relayed_request(input, expected)
+    relayed_request(input, &expected)
 }
 
-fn relayed_request(input: String, expected: String) -> Result<Operation> {
+fn relayed_request(input: String, expected: &str) -> Result<Operation> {
     let extractor = messages::extractor(None)?;
     let (limits, mut head, mut output) = (Limits::default(), Head::default(), Vec::new());
     relay_request((input.as_bytes(), &limits), &extractor, &mut head, &mut output)?;
