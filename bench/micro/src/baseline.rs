@@ -133,7 +133,7 @@ impl fmt::Display for Comparison {
 impl Row {
     fn change_percent(&self) -> Option<f64> {
         let (before, now) = self.before.zip(self.now)?;
-        Some((now / before - 1.0) * 100.0)
+        Some((now - before) / before * 100.0)
     }
 
     fn verdict(&self) -> Verdict {
