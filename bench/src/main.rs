@@ -41,9 +41,21 @@ mod tunnels;
 mod work;
 mod wrk;
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match perform() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("spurline-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform() -> Result<()> {
     match cli::parse()? {
         cli::Task::Run(options) => run::run(&options),
         cli::Task::List => run::list(),

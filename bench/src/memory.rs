@@ -22,8 +22,8 @@ use crate::work::{Backends, PATH, Traffic};
 const GROUP: &str = "Memory";
 /// Connections that are held in turn.
 const COUNTS: [u32; 3] = [10, 1_000, 10_000];
-/// The bench holds one for each connection, and a peer of HTTP/1 might hold one more upstream.
-const DESCRIPTORS: u64 = 2 * 10_000 + 2048;
+/// The bench and the peer hold one for each connection; one request at a time needs few towards the backend.
+const DESCRIPTORS: u64 = 10_000 + 4_096;
 
 const PEERS: &[Peer] =
     &[Peer::Spurline, Peer::SpurlineOne, Peer::Haproxy, Peer::Nginx, Peer::Envoy, Peer::Pingora, Peer::Hyper];
