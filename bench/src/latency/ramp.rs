@@ -4,12 +4,14 @@ use anyhow::Result;
 
 use crate::scenario::{Better, Metric};
 
+pub(super) const LOWEST_RATE: u32 = 5_000;
 /// Each about √2 times the one before.
-const RATES: [u32; 7] = [5_000, 7_000, 10_000, 14_000, 20_000, 28_000, 40_000];
+const RATES: [u32; 7] = [LOWEST_RATE, 7_000, 10_000, 14_000, 20_000, 28_000, 40_000];
 
 /// A median above this is saturation: requests come faster than they are answered, and all of them wait. The p99 would take a
 /// busy machine for a saturated peer.
 const BOUND_MICROS: f64 = 1_000.0;
+const TRIES: u32 = 3;
 
 /// The values of [`Ramp::figures`].
 pub(super) const METRICS: &[Metric] = &[
@@ -44,14 +46,16 @@ pub(super) struct Step {
 pub(super) struct Ramp([Step; RATES.len()]);
 
 impl Ramp {
-    /// Asks `step` for the quantiles at each rate, twice at the first that is not held: a pause of the machine is not saturation.
+    /// Asks `step` for the quantiles at each rate, again at the first that is not held: a pause of the machine is not saturation.
     pub(super) fn climb(mut step: impl FnMut(u32) -> Result<Step>) -> Result<Self> {
         let mut steps = [Step::default(); RATES.len()];
         let mut has_saturated = false;
         for (at, rate) in steps.iter_mut().zip(RATES) {
             *at = step(rate)?;
-            if !has_saturated && !at.is_held() {
-                *at = step(rate)?;
+            for _ in 1..TRIES {
+                if !has_saturated && !at.is_held() {
+                    *at = step(rate)?;
+                }
             }
             has_saturated |= !at.is_held();
         }
