@@ -32,9 +32,9 @@ const METRICS: &[Metric] = &[
     added("added_p50_micros", "added, p50"),
     added("added_p99_micros", "added, p99"),
     added("added_p99_9_micros", "added, p99.9"),
-    about("direct_p50_micros", "without a proxy, p50", "µs"),
-    about("direct_p99_micros", "without a proxy, p99", "µs"),
-    about("generator_late_p99_micros", "generator late, p99", "µs"),
+    about("direct_p50_micros", "direct, p50", "µs"),
+    about("direct_p99_micros", "direct, p99", "µs"),
+    about("generator_late_p99_micros", "sent late, p99", "µs"),
     about("requests_per_second", "offered", "req/s"),
 ];
 
