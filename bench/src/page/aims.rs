@@ -52,7 +52,10 @@ const ROWS: &[Row] = &[
     row("added latency at a low rate, p99", ("latency-low", "added_p99_micros"), "µs", LATENCY),
     row("idle connection of HTTP/1.1", ("memory-http1", CONNECTION), "KiB", memory(1.5)),
     row("idle connection of HTTP/2", ("memory-http2", CONNECTION), "KiB", memory(6.0)),
-    Row { ours: "spurline-1", ..row("idle process, resident", ("memory-http1", IDLE), "MiB", memory(8.0)) },
+    Row {
+        ours: "spurline-1",
+        ..row("idle process, resident", ("memory-http1", IDLE), "MiB", [8.0, 0.0, 1.2, 0.0, 0.0, 0.0, 0.1])
+    },
     row(
         "override in force in 1,000 proxies, p99",
         ("control-1000", "programmed_p99_millis"),
