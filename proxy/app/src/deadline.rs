@@ -186,6 +186,11 @@ impl Deadline {
         });
     }
 
+    /// Offers the place of the connection: it is the first to be evicted.
+    pub(crate) fn offer(&self) {
+        self.set_idle(Some(self.owner.epoch));
+    }
+
     /// A signal that was raised and not seen yet, if any. Without one the task of `cx` will be woken by the next.
     pub(crate) fn poll_signal(&self, cx: &mut Context<'_>) -> Option<Signal> {
         self.with(|slot| {

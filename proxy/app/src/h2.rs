@@ -15,5 +15,5 @@ mod windows;
 pub(crate) use driver::Driver;
 pub(crate) use serve::{Job, serve};
 pub(crate) use session::{Loss, Opened, Readiness, Session};
-pub(crate) use stream::{Response, Stream};
+pub(crate) use stream::{Held, Response, Stream};
 pub(crate) use windows::Windows;

@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spurline_http::{Head, grpc, h1};
+use spurline_http::{Head, Version, grpc, h1};
 use spurline_route::RoutingKey;
 use spurline_telemetry::metrics::{Counter, TunnelKind};
 
@@ -210,6 +210,10 @@ impl<'a> Relay<'a> {
     fn listen_downstream(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
         let is_idle = self.body.is_done() || self.body.is_held();
         if !is_idle || self.connection.fin || self.connection.link.input.is_full() {
+            return Ok(false);
+        }
+        if self.connection.link.version() == Version::Http2 && !self.lease.link.is_flushed() {
+            // To ask a stream for more is to say that what it gave is passed on.
             return Ok(false);
         }
         match self.connection.poll_fill(cx) {

@@ -273,7 +273,7 @@ settings! {
             "Streams that a client may have open at once on one connection. It is announced; streams over it are refused.";
         Http2UpstreamStreamsMax = "http2_upstream_streams_max": count(1, 10_000), "100",
             "Streams that are opened at once on one upstream connection, even if the upstream allows more; further requests get a connection of their own. Fewer spread the load over more connections, and over the workers behind them.";
-        Http2StreamWindowBytes = "http2_stream_window_bytes": size(KIB, 16 * MIB), "32KiB",
+        Http2StreamWindowBytes = "http2_stream_window_bytes": size(KIB, 16 * MIB), "16KiB",
             "Bytes that a peer may send at first on one stream before they are passed on; so many may have to be kept when the other side takes nothing.";
         Http2StreamWindowBytesMax = "http2_stream_window_bytes_max": size(KIB, 16 * MIB), "256KiB",
             "What that grows to on a stream whose bytes are taken. Larger is faster over long distances.";

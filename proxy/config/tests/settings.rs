@@ -139,7 +139,7 @@ fn http2_is_spoken_unless_told_and_each_budget_has_its_numbers() {
     let http2 = with_args(&[]).config().http2;
     assert!(http2.is_on);
     assert_eq!((http2.streams_max, http2.upstream_streams_max), (100, 100));
-    assert_eq!((http2.stream_window_bytes, http2.connection_window_bytes), (32 * 1024, 1024 * 1024));
+    assert_eq!((http2.stream_window_bytes, http2.connection_window_bytes), (16 * 1024, 1024 * 1024));
     assert_eq!(http2.ping_interval, None);
     let file = "http2: false\nhttp2_resets_burst: 7\nhttp2_resets_per_second: 0\nhttp2_ping_interval: 5m\n";
     let http2 = with_file(file).config().http2;

@@ -53,7 +53,7 @@ impl Exchange<'_> {
         cluster: &Rc<Cluster>,
         earlier: &mut Earlier,
     ) -> Result<Lease, Failure> {
-        let others = self.connection.link.stream_mut().map_or(0, |stream| stream.siblings());
+        let others = self.connection.link.stream_mut().map_or(0, |stream| stream.held());
         if cluster.is_crowded(others) {
             return Err(Failure::Refused(Reply::new(503, Reason::Overflow)));
         }
@@ -67,7 +67,10 @@ impl Exchange<'_> {
             let (now, speech) = (self.worker.recent(), self.speech(cluster));
             let how = Acquire { now, exclude: earlier.exclude, reuse, connect_timeout, speech };
             match cluster.acquire(how).await {
-                Ok(lease) => return Ok(lease),
+                Ok(lease) => {
+                    let held = self.connection.link.stream_mut().map(|stream| stream.hold());
+                    return Ok(lease.held_for(held));
+                }
                 Err(ConnectFailure::Refused(refused)) => return Err(self.refused(refused)),
                 Err(ConnectFailure::Endpoint(index, error)) => {
                     self.record.upstream = cluster.endpoint(index).map(|endpoint| endpoint.addr);

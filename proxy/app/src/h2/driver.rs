@@ -9,7 +9,7 @@ use std::{
 
 use spurline_http::h2::{self, Connection};
 use spurline_net::Transport;
-use spurline_telemetry::metrics;
+use spurline_telemetry::metrics::{self, Side};
 
 use super::{Opened, Session, session::State};
 use crate::buffer::{self, Buffer};
@@ -110,8 +110,8 @@ impl Driver {
         self.session.with(|state| state.answer_call(cx));
         loop {
             let read = self.read(cx, requests)?;
-            if self.progress == Progress::Flooded {
-                // It is told later.
+            if self.progress == Progress::Flooded && self.session.side() == Side::Downstream {
+                // A client is told later.
                 return Ok(self.progress);
             }
             if requests.len() >= REQUESTS_AT_ONCE {

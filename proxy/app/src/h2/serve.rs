@@ -79,6 +79,8 @@ pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) {
         left: None,
     };
     let ended = poll_fn(|cx| server.poll(cx)).await;
+    // Nobody serves what had arrived and was not begun.
+    drop(server.requests);
     let (transport, output) = server.driver.into_parts();
     if ended == Ended::Gone {
         return;
@@ -99,13 +101,16 @@ pub(crate) async fn serve(worker: &Rc<Worker>, connection: &mut Connection) {
 async fn pause(worker: &Worker, connection: &Connection) {
     let pause = worker.params().http2.flood_pause;
     let pause = pause + pause.mul_f32(fastrand::f32() / 2.0);
-    let now = worker.recent();
-    connection.deadline.set(now, Some(pause));
-    connection.deadline.set_idle(Some(now));
+    connection.deadline.set(worker.recent(), Some(pause));
+    connection.deadline.offer();
     poll_fn(|cx| {
         while !worker.is_draining() {
             match connection.deadline.poll_signal(cx) {
-                Some(Signal::Expired | Signal::Evicted) => break,
+                Some(Signal::Expired) => break,
+                Some(Signal::Evicted) => {
+                    worker.shard().inc(Counter::LimitsReached(Limit::Connections));
+                    break;
+                }
                 Some(Signal::Changed) => {}
                 None => return Poll::Pending,
             }
@@ -113,6 +118,7 @@ async fn pause(worker: &Worker, connection: &Connection) {
         Poll::Ready(())
     })
     .await;
+    connection.deadline.set_idle(None);
 }
 
 // === impl Server ===

@@ -1,7 +1,7 @@
 //! What the streams of a connection share: the state machine of the protocol, and what has arrived for each stream.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::poll_fn,
     ops::Range,
     rc::Rc,
@@ -19,6 +19,7 @@ use super::{
     Windows,
     driver::REQUESTS_AT_ONCE,
     inboxes::{Inbox, Inboxes, Place},
+    windows::Share,
 };
 use crate::{buffer, heads::Heads};
 
@@ -29,7 +30,9 @@ pub(crate) struct Session {
     epoch: Instant,
     shard: Rc<Shard>,
     heads: Rc<Heads>,
-    windows: Rc<Windows>,
+    share: Share,
+    /// Requests of its streams that an upstream has.
+    held: Rc<Cell<u32>>,
     side: Side,
 }
 
@@ -117,7 +120,8 @@ impl Session {
             epoch: Instant::now(),
             shard: Rc::clone(shard),
             heads: Rc::clone(heads),
-            windows: Rc::clone(windows),
+            share: windows.share(settings.connection_window_bytes),
+            held: Rc::default(),
             side,
         })
     }
@@ -206,8 +210,13 @@ impl Session {
         &self.shard
     }
 
-    pub(super) fn windows(&self) -> &Windows {
-        &self.windows
+    /// What its streams have of what windows may grow by.
+    pub(super) fn share(&self) -> &Share {
+        &self.share
+    }
+
+    pub(super) fn held(&self) -> &Rc<Cell<u32>> {
+        &self.held
     }
 
     /// What a peer may send at first on a stream.

@@ -1,6 +1,7 @@
 //! One stream, for the task that serves it.
 
 use std::{
+    cell::Cell,
     io,
     rc::Rc,
     task::{Context, Poll},
@@ -13,7 +14,7 @@ use spurline_http::{
 };
 use spurline_telemetry::metrics::{By, Counter, Gauge, Side};
 
-use super::{Loss, Session, inboxes::Place, session::State, windows::Window};
+use super::{Loss, Session, inboxes::Place, windows::Window};
 use crate::buffer::Buffer;
 
 /// A response, final or interim.
@@ -40,6 +41,10 @@ pub(crate) struct Stream {
     /// Bytes of data that were taken and not passed on yet.
     taken: usize,
 }
+
+/// A request that an upstream has, counted for the connection that it came on.
+#[derive(Debug)]
+pub(crate) struct Held(Rc<Cell<u32>>);
 
 #[derive(Debug)]
 enum Ending {
@@ -140,7 +145,12 @@ impl Stream {
         let Self { session, id, place, window, taken, .. } = self;
         session.send(|state| {
             if *taken > 0 && input.is_empty() {
-                pass_on(state, *id, session.windows().pass(window, *taken), std::mem::take(taken));
+                let bytes = std::mem::take(taken);
+                state.connection.consumed(*id, bytes);
+                let is_whole = state.inboxes.at(*place).is_none_or(|inbox| inbox.is_whole);
+                if let Some(growth) = (!is_whole).then(|| session.share().pass(window, bytes)).flatten() {
+                    state.connection.widen(*id, growth);
+                }
             }
             let Some(inbox) = state.inboxes.at(*place) else { return Poll::Ready(Err(lost())) };
             if inbox.data.is_empty() || !input.is_empty() {
@@ -217,9 +227,16 @@ impl Stream {
         })
     }
 
-    /// The other streams of its connection that are served.
-    pub(crate) fn siblings(&self) -> u32 {
-        u32::try_from(self.session.streams().saturating_sub(1)).unwrap_or(u32::MAX)
+    /// How many requests of its connection upstreams have.
+    pub(crate) fn held(&self) -> u32 {
+        self.session.held().get()
+    }
+
+    /// Counts one more, until the returned is dropped.
+    pub(crate) fn hold(&self) -> Held {
+        let held = Rc::clone(self.session.held());
+        held.set(held.get() + 1);
+        Held(held)
     }
 
     /// See [`Session::leave_if_silent`].
@@ -233,10 +250,16 @@ impl Stream {
     }
 }
 
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
 impl Drop for Stream {
     fn drop(&mut self) {
         let Self { session, id, place, has_ended, abort, window, .. } = self;
-        session.windows().give_back(window);
+        session.share().give_back(window);
         // A response that is whole makes what is left of the request unwanted (RFC 9113 section 8.1).
         let code =
             if *has_ended && session.side() == Side::Downstream { ErrorCode::NO_ERROR } else { *abort };
@@ -251,14 +274,6 @@ impl Drop for Stream {
             state.connection.reset(*id, code);
             state.note_idle();
         });
-    }
-}
-
-/// Lets the peer send as much again as was passed on, and more if the window has grown.
-fn pass_on(state: &mut State, id: StreamId, growth: Option<u32>, bytes: usize) {
-    state.connection.consumed(id, bytes);
-    if let Some(growth) = growth {
-        state.connection.widen(id, growth);
     }
 }
 

@@ -10,6 +10,7 @@ use spurline_net::Transport;
 use super::Cluster;
 use crate::{
     buffer::Buffer,
+    h2::Held,
     link::{Link, Wire},
 };
 
@@ -20,6 +21,7 @@ pub(crate) struct Lease {
     /// Whether the connection has served a request before.
     pub(crate) reused: bool,
     permit: Permit,
+    held: Option<Held>,
 }
 
 /// What a request holds of its cluster, given back when dropped.
@@ -37,7 +39,7 @@ pub(crate) struct Permit {
 
 impl Lease {
     pub(super) fn new(wire: Wire, permit: Permit, reused: bool) -> Self {
-        Self { link: Link::new(wire), reused, permit }
+        Self { link: Link::new(wire), reused, permit, held: None }
     }
 
     pub(crate) fn cluster(&self) -> &Rc<Cluster> {
@@ -70,8 +72,15 @@ impl Lease {
         }
     }
 
+    /// Counts the request for the connection that it came on, too.
+    pub(crate) fn held_for(mut self, held: Option<Held>) -> Self {
+        self.held = held;
+        self
+    }
+
     /// From now on it counts as a connection, but not as a request any more.
     pub(crate) fn end_request(&mut self) {
+        self.held = None;
         self.permit.end();
     }
 

@@ -68,11 +68,12 @@ impl ReceiveWindow {
         Ok(())
     }
 
-    /// Gives bytes back. Returns the increment to announce, once it is half a window: fewer and larger updates, and
-    /// still before the peer has to stop.
+    /// Gives bytes back. Returns the increment to announce, once it is half a window or as much as the peer may still send:
+    /// fewer and larger updates, and still before the peer has to stop, however much of the window is held.
     pub(super) fn give_back(&mut self, bytes: u32) -> Option<u32> {
         self.unannounced += bytes;
-        if self.unannounced == 0 || self.unannounced < self.size / 2 {
+        let is_little = self.unannounced < self.size / 2 && i64::from(self.unannounced) < self.left;
+        if self.unannounced == 0 || is_little {
             return None;
         }
         let increment = std::mem::take(&mut self.unannounced);
@@ -89,9 +90,11 @@ impl ReceiveWindow {
     }
 
     /// The peer has acknowledged an initial window that is smaller by that than the one it had to be given credit for.
-    pub(super) fn shrink(&mut self, bytes: u32) {
+    /// Returns the increment to announce, as [`Self::give_back`].
+    pub(super) fn shrink(&mut self, bytes: u32) -> Option<u32> {
         self.left -= i64::from(bytes);
         self.size = self.size.saturating_sub(bytes);
+        self.give_back(0)
     }
 
     /// Bytes that have been received and not been given back.
@@ -128,14 +131,34 @@ mod tests {
     #[test]
     fn updates_are_gathered_until_they_are_half_a_window() {
         let mut window = ReceiveWindow::new(100);
-        window.receive(100).unwrap();
-        assert_eq!(window.receive(1), Err(Violation::WindowExceeded));
+        window.receive(50).unwrap();
         assert_eq!(window.give_back(49), None);
-        assert_eq!(window.outstanding(), 51);
+        assert_eq!(window.outstanding(), 1);
         assert_eq!(window.give_back(1), Some(50));
-        assert_eq!(window.receive(51), Err(Violation::WindowExceeded));
-        assert_eq!(window.receive(50), Ok(()));
+        assert_eq!(window.receive(101), Err(Violation::WindowExceeded));
+        assert_eq!(window.receive(100), Ok(()));
         assert_eq!(window.outstanding(), 100);
+        assert_eq!(window.give_back(1), Some(1), "the peer has to stop");
+    }
+
+    #[test]
+    fn a_window_that_is_mostly_held_is_announced_before_the_peer_has_to_stop() {
+        let mut window = ReceiveWindow::new(100);
+        window.receive(70).unwrap();
+        let (mut sent, mut announced) = (0, 0);
+        for _ in 0..1000 {
+            window.receive(1).expect("the window is never used up");
+            (sent, announced) = (sent + 1, announced + window.give_back(1).unwrap_or(0));
+        }
+        assert!(announced <= sent && sent - announced < 30, "{announced} of {sent}");
+    }
+
+    #[test]
+    fn what_was_passed_on_is_announced_when_the_window_becomes_smaller() {
+        let mut window = ReceiveWindow::new(100);
+        window.receive(40).unwrap();
+        assert_eq!(window.give_back(40), None);
+        assert_eq!(window.shrink(60), Some(40));
     }
 
     #[test]
@@ -149,10 +172,10 @@ mod tests {
     #[test]
     fn a_window_can_be_made_larger_and_says_with_that_what_was_given_back() {
         let mut window = ReceiveWindow::new(100);
-        window.receive(90).unwrap();
+        window.receive(50).unwrap();
         assert_eq!(window.give_back(40), None);
         assert_eq!(window.widen(100), 140);
-        assert_eq!(window.receive(150), Ok(()));
+        assert_eq!(window.receive(190), Ok(()));
         assert_eq!(window.receive(1), Err(Violation::WindowExceeded));
         assert_eq!(window.outstanding(), 200);
     }
@@ -161,7 +184,7 @@ mod tests {
     fn a_window_can_be_made_smaller_than_what_is_under_way() {
         let mut window = ReceiveWindow::new(100);
         window.receive(60).unwrap();
-        window.shrink(50);
+        assert_eq!(window.shrink(50), None);
         assert_eq!(window.receive(1), Err(Violation::WindowExceeded));
         assert_eq!(window.give_back(60), Some(60));
         assert_eq!(window.receive(50), Ok(()));

@@ -56,7 +56,7 @@ impl Default for Settings {
             limits: Limits::default(),
             streams_max: 100,
             streams_total_max: 1 << 30,
-            stream_window_bytes: 32 * 1024,
+            stream_window_bytes: 16 * 1024,
             connection_window_bytes: 1024 * 1024,
             connect_protocol: true,
             output_bytes_max: 4 * (frame::HEADER_BYTES + PAYLOAD_BYTES_MAX),
@@ -242,7 +242,7 @@ mod tests {
             assert_eq!(out[frame::HEADER_BYTES..].chunks(6).any(|chunk| chunk[..2] == [0, 2]), push);
             let mut read = PeerSettings::default();
             read.apply(&out[frame::HEADER_BYTES..], role, |_| {}).unwrap();
-            assert_eq!(read.window_bytes, 32 * 1024);
+            assert_eq!(read.window_bytes, Settings::default().stream_window_bytes);
             assert_eq!(read.connect_protocol, role == Role::Server);
         }
     }

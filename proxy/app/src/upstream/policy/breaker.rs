@@ -38,8 +38,8 @@ struct Held {
 
 /// The part of the requests that is kept for connections which hold few: one in so many.
 const RESERVE: u32 = 8;
-/// A connection that holds so many has no claim to that part.
-const FEW: u32 = 4;
+/// What of that part a second request of a connection has to leave: one in so many.
+const RESERVE_OF_SECOND: u32 = 4;
 
 /// The limit that refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,11 +87,15 @@ impl Breaker {
     }
 
     /// Whether a connection of a client that holds `others` requests is to have no more. The last of the requests are kept
-    /// for those who hold few: the first request of a connection may take any that is free, each further one has to leave
-    /// more of them, so that those who hold much cannot take the last from the others.
+    /// for those who hold none or one: the first request of a connection may take any that is free, a second has to leave
+    /// some of these, and more have to leave all, so that those who hold much cannot take the last from the others.
     pub(crate) fn is_crowded(&self, others: u32) -> bool {
         let reserve = self.maxima.requests / RESERVE;
-        let kept = reserve * others.min(FEW) / FEW;
+        let kept = match others {
+            0 => 0,
+            1 => reserve / RESERVE_OF_SECOND,
+            _ => reserve,
+        };
         kept > 0 && self.maxima.requests.saturating_sub(self.held.requests) <= kept
     }
 
@@ -132,13 +136,11 @@ mod tests {
         hold(&mut breaker, 69);
         assert!(!breaker.is_crowded(69));
         hold(&mut breaker, 1);
-        // Ten are left, half of them for those who hold less than two.
-        assert!(breaker.is_crowded(69) && !breaker.is_crowded(3));
-        hold(&mut breaker, 5);
-        assert!(breaker.is_crowded(2) && !breaker.is_crowded(1));
-        hold(&mut breaker, 4);
+        // Ten are left, two of them for those who hold none.
+        assert!(breaker.is_crowded(69) && breaker.is_crowded(2) && !breaker.is_crowded(1));
+        hold(&mut breaker, 8);
         assert!(breaker.is_crowded(1) && !breaker.is_crowded(0));
-        (0..10).for_each(|_| breaker.release(Limit::Requests));
+        (0..9).for_each(|_| breaker.release(Limit::Requests));
         assert!(!breaker.is_crowded(69));
     }
 

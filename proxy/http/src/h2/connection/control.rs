@@ -7,7 +7,7 @@ use crate::h2::{
     ErrorCode, StreamId, Violation,
     flow::{ReceiveWindow, WINDOW_BYTES_INITIAL},
     frame::{self, FrameHeader, Kind},
-    stream::{Closing, Turn},
+    stream::{Closing, Progress, Turn},
 };
 
 /// A client that gives a request up later than this has waited for it, and is none that makes us work for nothing.
@@ -47,7 +47,13 @@ impl Connection {
         }
         self.is_acknowledged = true;
         let surplus = WINDOW_BYTES_INITIAL.saturating_sub(self.settings.stream_window_bytes);
-        self.streams.for_each_mut(|stream| stream.receive_window.shrink(surplus));
+        let Self { streams, output, .. } = self;
+        streams.for_each_mut(|stream| {
+            let increment = stream.receive_window.shrink(surplus);
+            if let Some(increment) = increment.filter(|_| stream.receiving == Progress::Body) {
+                frame::write_window_update(stream.id, increment, output);
+            }
+        });
         Ok(Event::Acknowledged)
     }
 

@@ -26,7 +26,9 @@ impl Connection {
         if self.next > StreamId::MAX || self.opened >= self.settings.streams_total_max {
             return Err(OpenError::Exhausted);
         }
-        if self.streams.open() >= self.settings.streams_max.min(self.peer.streams_max) {
+        // Those that have ended and are held in part still take their part of our window.
+        let is_full = self.streams.len() >= self.settings.streams_max as usize;
+        if is_full || self.streams.open() >= self.peer.streams_max {
             return Err(OpenError::TooManyStreams);
         }
         if self.output.len() >= self.output_bytes_max() {
@@ -79,7 +81,7 @@ impl Connection {
         if data.is_empty() {
             if end == End::Stream {
                 self.write_data(id, data, end);
-                self.earn(0, window, 0);
+                self.earn(0, 0, 0);
             }
             return Ok(0);
         }
@@ -90,12 +92,13 @@ impl Connection {
             _ => self.room().min(QUANTUM_BYTES),
         };
         let set_aside = self.queue.granted() * QUANTUM_BYTES;
+        let allowed = window.min(self.send_window.available());
         let shared = self.send_window.available().saturating_sub(set_aside);
         let taken = data.len().min(window).min(shared).min(fair);
         let sent = data.get(..taken).unwrap_or_default();
         self.write_data(id, sent, if taken == data.len() { end } else { End::More });
         if taken > 0 {
-            self.earn(taken, window, data.len() - taken);
+            self.earn(taken, allowed, data.len() - taken);
         }
         self.wait_for_turn(id, data.len() - taken, taken);
         Ok(taken)
@@ -142,8 +145,8 @@ impl Connection {
 
     /// Data that was sent lets the peer send frames of its own. It does not where a window cut it to scraps: the peer could go
     /// on opening windows of a byte for ever, and have us write a frame for each (CVE-2019-9511).
-    fn earn(&mut self, sent: usize, window: usize, left: usize) {
-        if left > 0 && sent == window && sent < SCRAP_BYTES {
+    fn earn(&mut self, sent: usize, allowed: usize, left: usize) {
+        if left > 0 && sent == allowed && sent < SCRAP_BYTES {
             return;
         }
         let frames = u32::try_from(sent.div_ceil(self.peer.payload_bytes_max).max(1)).unwrap_or(1);

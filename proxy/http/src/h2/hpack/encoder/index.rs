@@ -48,10 +48,10 @@ struct Links {
     token: Token,
 }
 
-/// Parts of the hashes of the fields that were sent last and are in no table.
+/// The hashes of the fields that were sent last and are in no table.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    hashes: [u16; SEEN],
+    hashes: [u32; SEEN],
     oldest: usize,
 }
 
@@ -141,12 +141,11 @@ impl Index {
     /// Whether the field was sent lately; from now on it was.
     pub(super) fn has_seen(&mut self, field_hash: u32) -> bool {
         let Seen { hashes, oldest } = &mut self.seen;
-        let part = (field_hash >> 16) as u16;
         // Without an early end, so that it is a handful of vector instructions.
-        let has = hashes.iter().fold(false, |has, one| has | (*one == part));
+        let has = hashes.iter().fold(false, |has, one| has | (*one == field_hash));
         if !has {
             if let Some(place) = hashes.get_mut(*oldest) {
-                *place = part;
+                *place = field_hash;
             }
             *oldest = (*oldest + 1) % SEEN;
         }
