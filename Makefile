@@ -91,11 +91,11 @@ fuzz: tools $(FUZZ) ## Fuzz every parser in turn; SECONDS=30 for each
 		$(FUZZ) run --fuzz-dir tests/fuzz "$$target" -- -max_total_time=$(SECONDS_PER_TARGET) -print_final_stats=1
 	done
 
-bench: build ## What all costs beside HAProxy, nginx, Envoy and more: forty minutes; QUICK=1 in minutes, into target/bench
+bench: build ## What all costs beside HAProxy, nginx, Envoy and more: half an hour; QUICK=1 in minutes; PEERS=a,b
 	bash bench/setup.sh
 	$(CARGO) build --locked --release -p spurline-bench
 	export PATH="$$PATH:/usr/sbin:/sbin"
-	$(TARGET)/release/spurline-bench run $(if $(QUICK),--quick) --save $(or $(SAVE),$(if $(QUICK),target/bench,bench/results))
+	$(TARGET)/release/spurline-bench run $(if $(QUICK),--quick) $(if $(PEERS),--peers $(PEERS)) --save $(or $(SAVE),$(if $(QUICK),target/bench,bench/results))
 
 soak: build ## One million requests through changes of the table and a drain, every one accounted for
 	SPURLINE_PROXY=$(abspath $(TARGET))/release/spurline-proxy SPURLINE_LEDGER_REQUESTS=1000000 \
