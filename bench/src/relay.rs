@@ -1,6 +1,7 @@
 //! The floor: a TCP relay that moves bytes and looks at none of them.
 //!
-//! No proxy of this kind can be cheaper than its reads, writes and polls, so every other figure is read against it.
+//! As long as connections are kept, no proxy that reads and writes as it does can be cheaper: every other figure is read against it.
+//! Where connections are new it opens two for each, and one that shares its upstream connections can be cheaper.
 //! It has one upstream connection per downstream connection, no time-outs and no limits: it is a yardstick, not a proxy.
 
 use std::net::SocketAddr;
