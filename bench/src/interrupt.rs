@@ -1,6 +1,8 @@
-//! An interrupt ends everything that this process started, and takes its scratch directory away.
+//! An interrupt, or a terminal that goes away, ends everything that this process started, and takes its scratch directory
+//! away.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,23 +21,27 @@ static RAISED: AtomicBool = AtomicBool::new(false);
 /// does not wait for a measurement that is under way: nothing of it would be used.
 pub(crate) fn watch(scratch: PathBuf) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let (mut interrupt, mut terminate) = {
+    let hangs_up = !is_hangup_ignored();
+    let (mut interrupt, mut terminate, mut hangup) = {
         let _entered = runtime.enter();
         let watch = |kind| signal(kind).context("cannot watch for signals");
-        (watch(SignalKind::interrupt())?, watch(SignalKind::terminate())?)
+        let hangup = if hangs_up { Some(watch(SignalKind::hangup())?) } else { None };
+        (watch(SignalKind::interrupt())?, watch(SignalKind::terminate())?, hangup)
     };
     std::thread::Builder::new().name("interrupt".to_owned()).spawn(move || {
         runtime.block_on(async {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                Some(_) = async { hangup.as_mut()?.recv().await } => {}
             }
         });
         RAISED.store(true, Ordering::Release);
-        eprintln!("\ninterrupted: nothing is saved");
+        // A terminal that is gone takes no text; that must not keep anything alive.
+        let _ = writeln!(std::io::stderr(), "\ninterrupted: of what was under way nothing is saved");
         end_descendants();
         if let Err(error) = fs::remove_dir_all(&scratch) {
-            eprintln!("{} is left behind: {error}", scratch.display());
+            let _ = writeln!(std::io::stderr(), "{} is left behind: {error}", scratch.display());
         }
         std::process::exit(INTERRUPTED);
     })?;
@@ -47,6 +53,14 @@ pub(crate) fn stop_if_raised() {
     while RAISED.load(Ordering::Acquire) {
         std::thread::park();
     }
+}
+
+/// Whether whoever started this process wants it to outlive the terminal, as nohup(1) does.
+fn is_hangup_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // Signal 1 is the lowest bit (proc_pid_status(5)).
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Parents before children, so that none is started again.

@@ -1,5 +1,5 @@
-//! The page of a record: what Spurline costs beside every peer, as Markdown and plots. It is made of the record alone and
-//! is the same whenever it is made.
+//! The page of a record: what Spurline costs beside every peer, as Markdown and plots. It is made of the record and of
+//! what was written by hand about the aims that are missed, and is the same whenever it is made.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::record::{Performed, Record};
+use crate::record::{Figure, INTERRUPTED, Performed, Record};
 use crate::svg::{self, Bar, Panel};
 
 mod aims;
@@ -16,6 +16,12 @@ mod words;
 
 /// What a platform shows first of a directory.
 const PAGE: &str = "README.md";
+
+/// A second figure that has a plot: a tail says what a median does not.
+const PLOTTED_TOO: &str = "added_p99_micros";
+
+/// Beside the record, by hand and not by a run: why each aim that is missed is missed, and what would be next.
+const MISSED: &str = "missed.md";
 
 /// Writes the page of `record` and its plots into `dir`, over older ones; the record is there already.
 pub(crate) fn write(record: &Record, dir: &Path) -> Result<PathBuf> {
@@ -27,7 +33,9 @@ pub(crate) fn write(record: &Record, dir: &Path) -> Result<PathBuf> {
     for group in groups(record) {
         save(&plot_name(group), &plot(record, group))?;
     }
-    save(PAGE, &render(record)?)
+    // Most directories have none.
+    let missed = fs::read_to_string(dir.join(MISSED)).unwrap_or_default();
+    save(PAGE, &render(record, &missed)?)
 }
 
 /// The page of a record that was written before, beside it.
@@ -38,10 +46,13 @@ pub(crate) fn again(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn render(record: &Record) -> Result<String> {
+fn render(record: &Record, missed: &str) -> Result<String> {
     let mut text = String::from("# What Spurline costs beside other proxies\n\n");
     head(&mut text, record)?;
     aims::render(&mut text, record)?;
+    if !missed.is_empty() {
+        writeln!(text, "\n{}", missed.trim())?;
+    }
     words::render(&mut text, record)?;
     for group in groups(record) {
         writeln!(text, "\n## {group}\n\n![{group}]({})", plot_name(group))?;
@@ -58,9 +69,10 @@ fn render(record: &Record) -> Result<String> {
 fn head(text: &mut String, record: &Record) -> Result<()> {
     let Record { machine, begin, end, commit, .. } = record;
     let file = record.file_name();
+    let until = if end == INTERRUPTED { ", interrupted".to_owned() } else { format!(" to {end}") };
     writeln!(
         text,
-        "One run of `{}` from {begin} to {end}, commit `{commit}`, with every sample in [{file}]({file}). This page is made of \
+        "One run of `{}` from {begin}{until}, commit `{commit}`, with every sample in [{file}]({file}). This page is made of \
          that file by `spurline-bench report`.\n",
         record.command
     )?;
@@ -81,6 +93,7 @@ fn head(text: &mut String, record: &Record) -> Result<()> {
     let doubts = [
         (record.pace == "quick", "it was a quick run: orders of magnitude, not figures"),
         (record.build == "debug", "the bench was a debug build, its load generators are slow"),
+        (end == INTERRUPTED, "the run was interrupted, what came after is missing"),
         (record.is_dirty, "the work tree held changes that are not in the commit"),
         (machine.load_before > 0.5, "the machine had other work just before"),
     ];
@@ -121,10 +134,12 @@ fn method(text: &mut String, record: &Record) -> Result<()> {
          nanoseconds.\n\n\
          * A figure is a median over the rounds. MAD is the median absolute deviation from the median.\n\
          * *Spurline ÷ it* is the median of the rounds' own ratios. A difference smaller than the two MADs together, or \
-         than 2 %, is none.\n\
+         than 2 %, is none; where a side has one or two samples, which say no spread, one smaller than 10 % is none. There is no ratio where a \
+         side is not above zero and its own MAD. Added latency is a difference itself: its ratio is that of the two medians.\n\
          * `floor` is a TCP relay that parses nothing and cannot route. `spurline` has 10,000 overrides of the requested workload, \
          `spurline-1` has one; the others have one key unless the scenario says otherwise. `hyper` and `pingora` are \
-         relays of this repository on those libraries.\n\
+         relays of this repository on those libraries. linkerd2-proxy has no column: no package and no binary of it can be had \
+         from a registry.\n\
          * Figures of two runs do not compare; ratios within one run do. The [bench](../README.md) says how each kind of figure is \
          taken and when a measurement is refused."
     )?;
@@ -147,23 +162,26 @@ fn of_group<'a>(record: &'a Record, group: &str) -> impl Iterator<Item = &'a Per
 }
 
 fn plot(record: &Record, group: &str) -> String {
-    let panels: Vec<Panel<'_>> = of_group(record, group)
-        .filter_map(|performed| {
-            let metric = performed.metrics.first()?;
-            let ours = performed.ours();
-            let bars = performed.peers.iter().map(|column| Bar {
-                name: &column.peer,
-                is_ours: Some(column.peer.as_str()) == ours,
-                summary: column.summary(0),
-            });
-            Some(Panel {
-                title: &performed.title,
-                measure: format!("{} ({}{})", metric.title, metric.unit, metric.better.words()),
-                bars: bars.collect(),
-            })
-        })
-        .collect();
-    svg::render(group, &panels)
+    let panels = of_group(record, group).flat_map(|performed| {
+        let metrics = performed.metrics.iter().enumerate();
+        let plotted = metrics.filter(|(place, metric)| *place == 0 || metric.name == PLOTTED_TOO);
+        plotted.map(|(place, metric)| panel(performed, place, metric))
+    });
+    svg::render(group, &panels.collect::<Vec<_>>())
+}
+
+fn panel<'a>(performed: &'a Performed, place: usize, metric: &Figure) -> Panel<'a> {
+    let ours = performed.ours();
+    let bars = performed.peers.iter().map(|column| Bar {
+        name: &column.peer,
+        is_ours: Some(column.peer.as_str()) == ours,
+        summary: column.summary(place),
+    });
+    Panel {
+        title: &performed.title,
+        measure: format!("{} ({}{})", metric.title, metric.unit, metric.better.words()),
+        bars: bars.collect(),
+    }
 }
 
 /// "HTTP/2 and gRPC": `http-2-and-grpc.svg`.

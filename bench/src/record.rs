@@ -14,12 +14,16 @@ use crate::stats::{Summary, median};
 /// Of this form of the document.
 const SCHEMA: u32 = 1;
 
+/// The end of a run that has none: it was interrupted, or still goes on.
+pub(crate) const INTERRUPTED: &str = "interrupted";
+
 /// One run.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Record {
     pub(crate) schema: u32,
     /// UTC.
     pub(crate) begin: String,
+    /// UTC, or [`INTERRUPTED`].
     pub(crate) end: String,
     /// What was typed.
     pub(crate) command: String,
@@ -69,6 +73,9 @@ pub(crate) struct Column {
     /// By round; a peer that fails twice is not tried again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) errors: BTreeMap<u32, String>,
+    /// By round: why the first try failed where a second one was made, of Spurline only.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) retried: BTreeMap<u32, String>,
 }
 
 // === impl Record ===
@@ -80,7 +87,7 @@ impl Record {
         Self {
             schema: SCHEMA,
             begin: crate::host::now(),
-            end: String::new(),
+            end: INTERRUPTED.to_owned(),
             command,
             pace: pace.to_owned(),
             build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
@@ -106,11 +113,14 @@ impl Record {
         Ok(record)
     }
 
-    /// Writes it into `dir` under its time and commit.
+    /// Writes it into `dir` under its time and commit, whole or not at all.
     pub(crate) fn save(&self, dir: &Path) -> Result<PathBuf> {
         fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
         let path = dir.join(self.file_name());
-        fs::write(&path, self.to_json()?).with_context(|| format!("write {}", path.display()))?;
+        let part = path.with_extension("json.part");
+        fs::write(&part, self.to_json()?)
+            .and_then(|()| fs::rename(&part, &path))
+            .with_context(|| format!("write {}", path.display()))?;
         Ok(path)
     }
 
@@ -176,9 +186,17 @@ impl Performed {
     }
 
     /// The median of the rounds' own ratios, over rounds in which both were measured: a slow phase of the machine
-    /// touches both sides of a ratio.
+    /// touches both sides of a ratio. Of what is a difference itself, the ratio of the two medians: a single round may
+    /// be below zero. `None` where a side was not measured or does not stand out of its spread.
     pub(crate) fn ratio(&self, peer: &str, base: &str, metric: usize) -> Option<f64> {
         let (peer, base) = (self.column(peer)?, self.column(base)?);
+        let (mine, its) = (peer.summary(metric)?, base.summary(metric)?);
+        if !mine.is_measurable() || !its.is_measurable() {
+            return None;
+        }
+        if self.metrics.get(metric).is_some_and(Figure::is_difference) {
+            return Some(mine.median / its.median);
+        }
         let ratios: Vec<f64> = peer
             .samples
             .iter()
@@ -195,6 +213,11 @@ impl Figure {
     fn of(metric: &Metric) -> Self {
         let Metric { name, title, unit, better } = *metric;
         Self { name: name.to_owned(), title: title.to_owned(), unit: unit.to_owned(), better }
+    }
+
+    /// Whether a sample is what was measured with a peer minus what was measured without it.
+    fn is_difference(&self) -> bool {
+        self.name.starts_with("added_")
     }
 }
 
@@ -226,24 +249,59 @@ mod tests {
         assert_eq!(text, "{\n  \"a\": [1.5, 2.0],\n  \"b\": [\n    \"x\"\n  ],\n  \"c\": 3\n}\n");
     }
 
-    #[test]
-    fn a_ratio_pairs_the_rounds_that_both_have() {
-        let column = |peer: &str, samples: &[(u32, f64)]| Column {
-            peer: peer.to_owned(),
+    fn performed(name: &str, columns: &[(&str, &[(u32, f64)])]) -> Performed {
+        let column = |(peer, samples): &(&str, &[(u32, f64)])| Column {
+            peer: (*peer).to_owned(),
             samples: samples.iter().map(|(round, value)| (*round, vec![*value])).collect(),
-            errors: BTreeMap::new(),
+            ..Column::default()
         };
-        let performed = Performed {
+        Performed {
             id: String::new(),
             group: String::new(),
             title: String::new(),
             about: String::new(),
             rounds: 3,
             error: None,
-            metrics: Vec::new(),
-            peers: vec![column("a", &[(1, 5.0), (2, 50.0), (3, 1.0)]), column("b", &[(1, 10.0), (2, 100.0)])],
-        };
+            metrics: vec![Figure {
+                name: name.to_owned(),
+                title: String::new(),
+                unit: String::new(),
+                better: Better::Lower,
+            }],
+            peers: columns.iter().map(column).collect(),
+        }
+    }
+
+    #[test]
+    fn a_ratio_pairs_the_rounds_that_both_have() {
+        let columns: [(&str, &[_]); 2] =
+            [("a", &[(1, 5.0), (2, 50.0), (3, 1.0)]), ("b", &[(1, 10.0), (2, 100.0)])];
+        let performed = performed("cpu", &columns);
         assert_eq!(performed.ratio("a", "b", 0), Some(0.5));
         assert_eq!(performed.ratio("a", "c", 0), None);
+    }
+
+    #[test]
+    fn nothing_is_a_ratio_of_what_does_not_stand_out_of_its_spread() {
+        let columns: [(&str, &[_]); 4] = [
+            ("below", &[(1, -5.0), (2, -4.0), (3, -6.0)]),
+            ("zero", &[(1, 0.0), (2, 0.0), (3, 0.0)]),
+            ("noise", &[(1, 1.0), (2, -20.0), (3, 30.0)]),
+            ("more", &[(1, 10.0), (2, 11.0), (3, 12.0)]),
+        ];
+        for name in ["cpu", "added_p99_micros"] {
+            let performed = performed(name, &columns);
+            for small in ["below", "zero", "noise"] {
+                assert_eq!(performed.ratio(small, "more", 0), None, "{small}");
+                assert_eq!(performed.ratio("more", small, 0), None, "{small}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_ratio_of_differences_is_that_of_their_medians() {
+        let columns: [(&str, &[_]); 2] =
+            [("a", &[(1, -1.0), (2, 10.0), (3, 12.0)]), ("b", &[(1, 20.0), (2, 20.0), (3, -3.0)])];
+        assert_eq!(performed("added_p99_micros", &columns).ratio("a", "b", 0), Some(0.5));
     }
 }

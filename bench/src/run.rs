@@ -3,7 +3,7 @@
 //! Each round measures every peer once, in an order of its own, each time in a fresh process: drift of the machine and the
 //! luck of one process's memory layout spread over all peers. What fails is recorded and the run goes on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,6 +21,10 @@ use crate::table;
 
 /// A peer that has failed so often in a scenario is not tried again: each try may cost a time-out.
 const FAILURES_MAX: usize = 2;
+
+/// Variables that name binaries; what stands before their last part is of this machine.
+const BINARIES: [&str; 4] =
+    ["SPURLINE_PROXY", "SPURLINE_CONTROL", "SPURLINE_BENCH_ENVOY", "SPURLINE_BENCH_PINGORA"];
 
 /// One scenario that was chosen.
 struct Chosen {
@@ -56,6 +60,8 @@ pub(crate) fn run(options: &RunOptions) -> Result<()> {
         performed.strip_paths(scratch.path());
         crate::report::print(&table::render(&performed)?)?;
         record.scenarios.push(performed);
+        // An interrupt later leaves this.
+        record.save(&options.save)?;
     }
     record.end = host::now();
     let path = record.save(&options.save)?;
@@ -117,12 +123,20 @@ fn choose(options: &RunOptions) -> Result<Vec<Chosen>> {
 
 /// What was typed, with the last part of a path that says where something is on this machine.
 fn command() -> String {
-    let last_part = |word: String| match Path::new(&word).file_name() {
-        Some(name) if word.starts_with('/') => format!("…/{}", name.display()),
-        _ => word,
+    let words = std::env::args().skip(1).map(|word| last_part(&word));
+    ["spurline-bench".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// `/a/b` and `--save=/a/b` without the directories; every other word as it is.
+fn last_part(word: &str) -> String {
+    let (option, path) = match word.split_once('=') {
+        Some((option, path)) if option.starts_with("--") => (format!("{option}="), path),
+        _ => (String::new(), word),
     };
-    let words = ["spurline-bench".to_owned()].into_iter().chain(std::env::args().skip(1).map(last_part));
-    words.collect::<Vec<_>>().join(" ")
+    match Path::new(path).file_name() {
+        Some(name) if path.starts_with('/') => format!("{option}…/{}", name.display()),
+        _ => word.to_owned(),
+    }
 }
 
 /// A scratch directory that cannot be removed is no reason to lose a run.
@@ -134,14 +148,12 @@ fn close(scratch: TempDir) {
 
 fn without_paths(text: &str) -> String {
     let mut text = text.to_owned();
-    let program = std::env::current_exe().unwrap_or_default();
-    for dir in [
-        program.parent().map(Path::to_owned),
-        std::env::current_dir().ok(),
-        std::env::home_dir(),
-        Some(std::env::temp_dir()),
-    ] {
-        if let Some(dir) = dir.filter(|dir| dir.components().count() > 1) {
+    let named = BINARIES.iter().filter_map(|variable| std::env::var_os(variable).map(PathBuf::from));
+    let programs = named.chain(std::env::current_exe());
+    let dirs = programs.filter_map(|program| program.parent().map(Path::to_owned));
+    for dir in dirs.chain(std::env::current_dir()).chain(std::env::home_dir()).chain([std::env::temp_dir()]) {
+        // Neither what names no place nor `/`, which stands in what is no path, too.
+        if dir.is_absolute() && dir.components().count() > 1 {
             text = text.replace(&dir.display().to_string(), "…");
         }
     }
@@ -169,11 +181,18 @@ impl Chosen {
         for round in 1..=self.rounds {
             let mut order: Vec<(&Peer, &mut Column)> = self.peers.iter().zip(&mut performed.peers).collect();
             // The same orders in every run: a surprising figure can be looked at again.
-            fastrand::Rng::with_seed(u64::from(round)).shuffle(&mut order);
+            fastrand::Rng::with_seed(seed(scenario.id, round)).shuffle(&mut order);
             for (peer, column) in order {
                 if column.errors.len() < FAILURES_MAX {
-                    let outcome = self.measure(measure.as_mut(), *peer);
+                    let mut outcome = self.measure(measure.as_mut(), *peer);
                     interrupt::stop_if_raised();
+                    if let (true, Err(error)) = (matches!(peer, Peer::Spurline | Peer::SpurlineOne), &outcome)
+                    {
+                        eprintln!("{}: {} once more: {error:#}", scenario.id, peer.name());
+                        column.retried.insert(round, format!("{error:#}"));
+                        outcome = self.measure(measure.as_mut(), *peer);
+                        interrupt::stop_if_raised();
+                    }
                     progress.say(scenario, (round, self.rounds), *peer, &outcome);
                     column.add(round, outcome);
                 }
@@ -232,8 +251,8 @@ impl Performed {
     fn strip_paths(&mut self, scratch: &Path) {
         let scratch = scratch.display().to_string();
         let errors =
-            self.peers.iter_mut().flat_map(|column| column.errors.values_mut()).chain(&mut self.error);
-        for error in errors {
+            self.peers.iter_mut().flat_map(|it| it.errors.values_mut().chain(it.retried.values_mut()));
+        for error in errors.chain(&mut self.error) {
             *error = without_paths(&error.replace(&scratch, "…"));
         }
     }
@@ -256,6 +275,11 @@ impl Column {
             }
         }
     }
+}
+
+/// Of the order of one round of one scenario.
+fn seed(id: &str, round: u32) -> u64 {
+    id.bytes().fold(u64::from(round), |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()))
 }
 
 /// More than any measurement here is worth.
@@ -283,6 +307,13 @@ mod tests {
         for scenario in catalogue::all() {
             assert!(!scenario.metrics.is_empty() && !scenario.peers.is_empty(), "{}", scenario.id);
         }
+    }
+
+    #[test]
+    fn a_command_is_recorded_without_directories() {
+        assert_eq!(last_part("/home/somebody/out"), "…/out");
+        assert_eq!(last_part("--save=/home/somebody/out"), "--save=…/out");
+        assert_eq!(["http1", "--save=out", "a=b"].map(last_part), ["http1", "--save=out", "a=b"]);
     }
 
     #[test]

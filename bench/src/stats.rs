@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+/// Fewer are shown as what they are.
+const SAMPLES_MIN: usize = 3;
+
 /// Median and spread of a set of samples, in the samples' own unit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Summary {
@@ -10,6 +13,8 @@ pub(crate) struct Summary {
     pub(crate) mad: f64,
     pub(crate) min: f64,
     pub(crate) max: f64,
+    /// How many samples.
+    pub(crate) count: usize,
 }
 
 impl Summary {
@@ -22,7 +27,28 @@ impl Summary {
             mad: self::median(&deviations)?,
             min: samples.iter().copied().reduce(f64::min)?,
             max: samples.iter().copied().reduce(f64::max)?,
+            count: samples.len(),
         })
+    }
+
+    /// The samples' number where there are too few for a spread, else what `figure` makes of the MAD.
+    pub(crate) fn spread(&self, figure: fn(f64) -> String) -> String {
+        match self.count {
+            1 => "1 sample".to_owned(),
+            count if self.is_sparse() => format!("{count} samples"),
+            _ => figure(self.mad),
+        }
+    }
+
+    /// Whether there are too few samples for a median that withstands an outlier, and for a spread.
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.count < SAMPLES_MIN
+    }
+
+    /// Whether the median stands out of its own spread, on the side of more: a difference that does not is none, and
+    /// nothing can be divided by it.
+    pub(crate) fn is_measurable(&self) -> bool {
+        self.median > 0.0 && self.median >= self.mad
     }
 }
 
@@ -71,6 +97,7 @@ mod tests {
     #[test]
     fn one_outlier_moves_the_maximum_and_nothing_else() {
         let summary = Summary::of(&[10.0, 11.0, 10.0, 9.0, 90.0]).unwrap();
-        assert_eq!(summary, Summary { median: 10.0, mad: 1.0, min: 9.0, max: 90.0 });
+        assert_eq!(summary, Summary { median: 10.0, mad: 1.0, min: 9.0, max: 90.0, count: 5 });
+        assert!(!summary.is_sparse() && Summary::of(&[1.0, 2.0]).unwrap().is_sparse());
     }
 }

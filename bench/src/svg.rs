@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_plot_is_well_formed_whatever_the_names_are() {
-        let summary = Summary { median: 10.0, mad: 1.0, min: 8.0, max: 20.0 };
+        let summary = Summary { median: 10.0, mad: 1.0, min: 8.0, max: 20.0, count: 5 };
         let bar = |name, summary| Bar { name, is_ours: name == "spurline", summary };
         let panel = Panel {
             title: "a < b & \"c\"",
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_longest_bar_leaves_room_for_its_figure() {
-        let summary = Summary { median: 5.0, mad: 0.0, min: 5.0, max: 5.0 };
+        let summary = Summary { median: 5.0, mad: 0.0, min: 5.0, max: 5.0, count: 5 };
         let panel = |bars| Panel { title: "t", measure: String::new(), bars };
         let text = render("t", &[panel(vec![Bar { name: "a", is_ours: false, summary: Some(summary) }])]);
         let width = WIDTH - 2 * MARGIN - NAME_WIDTH - FIGURE_WIDTH;

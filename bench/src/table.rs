@@ -19,7 +19,7 @@ pub(crate) fn render(performed: &Performed) -> Result<String> {
     }
     let Some((first, others)) = performed.metrics.split_first() else { return Ok(text) };
     writeln!(text, "{} ({}{})", first.title, first.unit, first.better.words())?;
-    write!(text, "{:<15}{:>10}{:>9}  {:<21}{:>9}", "", "median", "MAD", "min..max", "ours ÷ it")?;
+    write!(text, "{:<15}{:>10}{:>11}  {:<21}{:>9}", "", "median", "MAD", "min..max", "ours ÷ it")?;
     for metric in others {
         let title: String = format!("{} {}", metric.unit, metric.title).chars().take(TITLE_CHARS).collect();
         write!(text, "  {title:>TITLE_CHARS$}")?;
@@ -34,15 +34,16 @@ pub(crate) fn render(performed: &Performed) -> Result<String> {
 }
 
 fn render_column(text: &mut String, performed: &Performed, column: &Column) -> Result<()> {
-    let Some(Summary { median, mad, min, max }) = column.summary(0) else {
+    let Some(summary) = column.summary(0) else {
         write!(text, "not measured: {}", column.reason().unwrap_or_default())?;
         return Ok(());
     };
+    let Summary { median, min, max, .. } = summary;
     let spread = format!("{}..{}", figure(min), figure(max));
     let ours = performed.ours().filter(|ours| *ours != column.peer);
     let ratio = ours.and_then(|ours| performed.ratio(ours, &column.peer, 0));
     let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
-    write!(text, "{:>10}{:>9}  {spread:<21}{ratio:>9}", figure(median), figure(mad))?;
+    write!(text, "{:>10}{:>11}  {spread:<21}{ratio:>9}", figure(median), summary.spread(figure))?;
     for metric in 1..performed.metrics.len() {
         let median = column.summary(metric).map_or_else(|| "-".to_owned(), |summary| figure(summary.median));
         write!(text, "  {median:>TITLE_CHARS$}")?;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 
 use crate::record::Record;
+use crate::stats::Summary;
 use crate::table::figure;
 
 /// The columns after the work itself; the first is an aim in the figure's own unit.
@@ -47,14 +48,19 @@ const ROWS: &[Row] = &[
     row("gRPC unary, 8×16 streams, CPU per request", ("grpc-unary", CPU), "µs", STREAMS),
     row("HTTP/1.1, bodies of 1 MiB, CPU per GiB", ("http1-1MiB", BYTES), "ms", LARGE),
     row("HTTP/2, bodies of 1 MiB, CPU per GiB", ("http2-1MiB", BYTES), "ms", LARGE),
-    row("gRPC streaming, CPU per GiB", ("grpc-streaming-16KiB", BYTES), "ms", LARGE),
+    row("gRPC streaming, CPU per GiB", ("grpc-streaming-16kB", BYTES), "ms", LARGE),
     row("added latency at a low rate, p50", ("latency-low", "added_p50_micros"), "µs", LATENCY),
     row("added latency at a low rate, p99", ("latency-low", "added_p99_micros"), "µs", LATENCY),
     row("idle connection of HTTP/1.1", ("memory-http1", CONNECTION), "KiB", memory(1.5)),
     row("idle connection of HTTP/2", ("memory-http2", CONNECTION), "KiB", memory(6.0)),
     Row {
         ours: "spurline-1",
-        ..row("idle process, resident", ("memory-http1", IDLE), "MiB", [8.0, 0.0, 1.2, 0.0, 0.0, 0.0, 0.1])
+        ..row(
+            "idle process with one override, resident",
+            ("memory-http1", IDLE),
+            "MiB",
+            [8.0, 0.0, 1.2, 0.0, 0.0, 0.0, 0.1],
+        )
     },
     row(
         "override in force in 1,000 proxies, p99",
@@ -74,7 +80,7 @@ const BESIDES: &[(&str, &str, &str, &str, f64)] = &[
         1.03,
     ),
     (
-        "10,000 keys beside Envoy's matcher tree",
+        "10,000 keys beside Envoy's matcher tree, which gets the key through Lua",
         "table-10k",
         "keyed_cpu_micros_per_request",
         "envoy-matcher",
@@ -122,7 +128,7 @@ pub(super) fn render(text: &mut String, record: &Record) -> Result<()> {
     writeln!(text, "\n## The aims\n")?;
     write!(text, "{} of {} aims are met", tally.met, tally.met + tally.missed)?;
     if tally.unknown > 0 {
-        write!(text, ", {} could not be measured", tally.unknown)?;
+        write!(text, ", {} have no figure: not measured, or no measurable difference", tally.unknown)?;
     }
     writeln!(text, ". A figure is Spurline ÷ the other; what it may be at most stands beside it.")?;
     if !lines.is_empty() {
@@ -140,12 +146,12 @@ fn times(ratio: f64) -> String {
     format!("{ratio:.2}")
 }
 
-/// The ratio to `other`, or the figure itself where there is no other.
+/// The ratio to `other`, or the figure itself where there is no other; `None` for what cannot be told from nothing.
 fn value(record: &Record, (scenario, metric): (&str, &str), ours: &str, other: &str) -> Option<f64> {
     let performed = record.scenarios.iter().find(|performed| performed.id == scenario)?;
     let metric = performed.metric(metric)?;
     if other.is_empty() {
-        return Some(performed.column(ours)?.summary(metric)?.median);
+        return performed.column(ours)?.summary(metric).filter(Summary::is_measurable).map(|it| it.median);
     }
     performed.ratio(ours, other, metric)
 }

@@ -53,13 +53,14 @@ pub(super) fn render(text: &mut String, performed: &Performed) -> Result<()> {
 
 fn first_row(text: &mut String, performed: &Performed, column: &Column, ours: &str) -> Result<()> {
     let name = if column.peer == ours { format!("**{ours}**") } else { column.peer.clone() };
-    let Some(Summary { median, mad, min, max }) = column.summary(0) else {
+    let Some(summary) = column.summary(0) else {
         writeln!(text, "| {name} | not measured | | | |")?;
         return Ok(());
     };
     let ratio = if column.peer == ours { None } else { performed.ratio(ours, &column.peer, 0) };
     let ratio = ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
-    let (median, mad, min, max) = (figure(median), figure(mad), figure(min), figure(max));
+    let Summary { median, min, max, .. } = summary;
+    let (median, mad, min, max) = (figure(median), summary.spread(figure), figure(min), figure(max));
     writeln!(text, "| {name} | {median} | {mad} | {min}..{max} | {ratio} |")?;
     Ok(())
 }
@@ -67,6 +68,15 @@ fn first_row(text: &mut String, performed: &Performed, column: &Column, ours: &s
 /// Why something is missing.
 fn failures(text: &mut String, peers: &[Column]) -> Result<()> {
     for column in peers {
+        if let Some(reason) = column.retried.values().next() {
+            let count = column.retried.len();
+            writeln!(
+                text,
+                "\n{}: {count} of its rounds needed a second try: {}",
+                column.peer,
+                short(reason)
+            )?;
+        }
         let Some(reason) = column.reason() else { continue };
         let rounds = if column.samples.is_empty() {
             "not measured".to_owned()
@@ -79,7 +89,8 @@ fn failures(text: &mut String, peers: &[Column]) -> Result<()> {
 }
 
 fn with_spread(summary: Summary) -> String {
-    format!("{} ± {}", figure(summary.median), figure(summary.mad))
+    let (median, spread) = (figure(summary.median), summary.spread(figure));
+    if summary.is_sparse() { format!("{median} ({spread})") } else { format!("{median} ± {spread}") }
 }
 
 fn short(reason: &str) -> String {

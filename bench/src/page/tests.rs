@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::host::{Machine, Versions};
 use crate::record::{Column, Figure};
@@ -11,7 +9,7 @@ fn figure(name: &str, unit: &str, better: Better) -> Figure {
 
 fn column(peer: &str, values: &[[f64; 2]]) -> Column {
     let samples = values.iter().enumerate().map(|(round, pair)| (round as u32 + 1, pair.to_vec()));
-    Column { peer: peer.to_owned(), samples: samples.collect(), errors: BTreeMap::new() }
+    Column { peer: peer.to_owned(), samples: samples.collect(), ..Column::default() }
 }
 
 fn record() -> Record {
@@ -73,15 +71,15 @@ fn record() -> Record {
 
 #[test]
 fn a_small_record_makes_the_expected_page() {
-    let page = render(&record()).unwrap();
+    let page = render(&record(), "").unwrap();
     for line in [
         "[2026-01-02T030405-0123456789ab.json](2026-01-02T030405-0123456789ab.json)",
         "A processor, 2 cores (virtual), 4.0 GiB of memory",
-        "1 of 3 aims are met, 3 could not be measured.",
+        "1 of 3 aims are met, 3 have no figure: not measured, or no measurable difference.",
         "| HTTP/1.1, bodies of 13 bytes, CPU per request | 6.20 µs | **1.24 ✗** (≤ 1.15) | 0.60 ✓ (≤ 0.80) | **2.07 ✗** (≤ 0.75) \
          | ? (≤ 0.75) | ? (≤ 0.75) | ? (≤ 0.25) |",
-        "* beside **haproxy** in 1: http1-13B 0.60×",
-        "* beside **nginx** in 1: http1-13B 2.07×",
+        "* beside **haproxy** in 1: http1-13B: cpu_micros_per_request 0.60×",
+        "* beside **nginx** in 1: http1-13B: cpu_micros_per_request 2.07×",
         "![HTTP/1.1](http-1-1.svg)",
         "3 rounds; again: `target/release/spurline-bench run http1-13B`",
         "| the µs (µs, lower is better) | median | MAD | min..max | spurline ÷ it |",
@@ -98,13 +96,58 @@ fn a_small_record_makes_the_expected_page() {
 }
 
 #[test]
+fn a_cost_below_zero_meets_no_aim() {
+    let mut record = record();
+    let performed = record.scenarios.first_mut().unwrap();
+    performed.id = "latency-low".to_owned();
+    performed.metrics[0].name = "added_p50_micros".to_owned();
+    performed.peers = vec![
+        column("spurline", &[[-9.0, 0.0], [-8.0, 0.0], [-7.0, 0.0]]),
+        column("haproxy", &[[10.0, 0.0], [11.0, 0.0], [12.0, 0.0]]),
+    ];
+    let page = render(&record, "").unwrap();
+    assert!(page.contains("\n0 of 0 aims are met"), "{page}");
+    assert!(!page.contains('✓'));
+    assert!(
+        page.contains("no ratio\n\nIn 1 of 1")
+            && page.contains("beside **haproxy** in 1: latency-low: added_p50_micros\n")
+    );
+}
+
+#[test]
 fn a_page_says_what_makes_its_figures_weak() {
     let mut record = record();
     record.pace = "quick".to_owned();
     record.is_dirty = true;
-    let page = render(&record).unwrap();
+    let page = render(&record, "").unwrap();
     assert!(page.contains("**Read with care:** it was a quick run"));
     assert!(page.contains("not in the commit"));
+}
+
+#[test]
+fn two_samples_are_no_median_and_win_by_ten_percent_only() {
+    let mut record = record();
+    let performed = record.scenarios.first_mut().unwrap();
+    performed.peers = vec![
+        column("spurline", &[[95.0, 0.0], [95.0, 0.0]]),
+        column("haproxy", &[[100.0, 0.0]]),
+        column("nginx", &[[110.0, 7.0], [110.0, 7.0]]),
+    ];
+    let page = render(&record, "").unwrap();
+    for line in ["| haproxy | 100 | 1 sample |", "| nginx | 7.00 (2 samples) |"] {
+        assert!(page.contains(line), "{line}\nis missing in\n{page}");
+    }
+    assert!(page.contains("no difference\n\nIn 1 of 2") && page.contains("wins\n\nIn 1 of 2"), "{page}");
+}
+
+#[test]
+fn what_was_written_about_missed_aims_stands_on_the_page() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(MISSED), "### Why\n\nBecause.\n").unwrap();
+    let page = fs::read_to_string(write(&record(), dir.path()).unwrap()).unwrap();
+    let places =
+        ["## The aims", "### Why\n\nBecause.", "## Where Spurline wins"].map(|text| page.find(text).unwrap());
+    assert!(places.is_sorted());
 }
 
 #[test]

@@ -1,11 +1,12 @@
-//! Where Spurline wins and where it loses, peer by peer, in words made of the ratios of each scenario's first figure.
+//! Where Spurline wins and where it loses, peer by peer, in words made of the ratios of all figures that have a good side.
 
 use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use crate::record::{Performed, Record};
+use crate::record::{Column, Performed, Record};
 use crate::scenario::Better;
+use crate::stats::Summary;
 
 /// What the yardstick and Spurline itself say stands in the tables.
 const NOT_OTHERS: [&str; 3] = ["floor", "spurline", "spurline-1"];
@@ -13,11 +14,16 @@ const NOT_OTHERS: [&str; 3] = ["floor", "spurline", "spurline-1"];
 /// A smaller difference is none even where the spread does not show: a peer may have had one round.
 const DIFFERENCE_MIN: f64 = 0.02;
 
+/// The same where a side has too few samples to show a spread.
+const SPARSE_DIFFERENCE_MIN: f64 = 0.1;
+
 /// One comparison.
 struct Comparison<'a> {
     peer: &'a str,
-    scenario: &'a Performed,
-    ratio: f64,
+    scenario: &'a str,
+    metric: &'a str,
+    /// `None` where a side does not stand out of its spread.
+    ratio: Option<f64>,
     verdict: Verdict,
 }
 
@@ -27,6 +33,8 @@ enum Verdict {
     Loses,
     /// The difference is within the spread of both, or too small to mean anything.
     Even,
+    /// Nothing can be said in a ratio; the tables have both figures.
+    Unknown,
 }
 
 pub(super) fn render(text: &mut String, record: &Record) -> Result<()> {
@@ -38,6 +46,7 @@ pub(super) fn render(text: &mut String, record: &Record) -> Result<()> {
         ("Where Spurline wins", Verdict::Wins),
         ("Where Spurline loses", Verdict::Loses),
         ("Where there is no difference", Verdict::Even),
+        ("Where there is no ratio", Verdict::Unknown),
     ] {
         let count = comparisons.iter().filter(|it| it.verdict == verdict).count();
         writeln!(
@@ -55,43 +64,42 @@ pub(super) fn render(text: &mut String, record: &Record) -> Result<()> {
 fn list(text: &mut String, comparisons: &[Comparison<'_>], peer: &str, verdict: Verdict) -> Result<()> {
     let mut its: Vec<&Comparison<'_>> =
         comparisons.iter().filter(|it| it.peer == peer && it.verdict == verdict).collect();
-    its.sort_by(|a, b| distance(b.ratio).total_cmp(&distance(a.ratio)));
-    let words: Vec<String> = its.iter().map(|it| format!("{} {:.2}×", it.scenario.id, it.ratio)).collect();
+    its.sort_by(|a, b| b.distance().total_cmp(&a.distance()));
+    let words: Vec<String> = its.iter().map(|it| it.words()).collect();
     if !words.is_empty() {
         writeln!(text, "* beside **{peer}** in {}: {}", words.len(), words.join(", "))?;
     }
     Ok(())
 }
 
-/// How far a ratio is from none, either way.
-fn distance(ratio: f64) -> f64 {
-    ratio.ln().abs()
-}
-
 fn compare(scenario: &Performed) -> Vec<Comparison<'_>> {
     let others = scenario.peers.iter().filter(|column| !NOT_OTHERS.contains(&column.peer.as_str()));
-    let compared = others.filter_map(|column| {
+    others.flat_map(|column| compare_with(scenario, column)).collect()
+}
+
+fn compare_with<'a>(scenario: &'a Performed, column: &'a Column) -> Vec<Comparison<'a>> {
+    let metrics = scenario.metrics.iter().enumerate().filter(|(_, metric)| metric.better != Better::Neither);
+    let compared = metrics.filter_map(|(place, metric)| {
         let ours = scenario.ours()?;
-        let (mine, its) = (scenario.column(ours)?.summary(0)?, column.summary(0)?);
-        let ratio = scenario.ratio(ours, &column.peer, 0)?;
-        let is_less = match scenario.metrics.first()?.better {
-            Better::Lower => ratio < 1.0,
-            Better::Higher => ratio > 1.0,
-            Better::Neither => return None,
-        };
-        // A difference of two small differences has no ratio that says anything.
-        if mine.median <= 0.0 || its.median <= 0.0 || ratio <= 0.0 {
-            return None;
-        }
-        let verdict = match is_less {
-            _ if (mine.median - its.median).abs() <= mine.mad + its.mad => Verdict::Even,
-            _ if (ratio - 1.0).abs() < DIFFERENCE_MIN => Verdict::Even,
-            true => Verdict::Wins,
-            false => Verdict::Loses,
-        };
-        Some(Comparison { peer: &column.peer, scenario, ratio, verdict })
+        let (mine, its) = (scenario.column(ours)?.summary(place)?, column.summary(place)?);
+        let ratio = scenario.ratio(ours, &column.peer, place);
+        let verdict = ratio.map_or(Verdict::Unknown, |ratio| verdict(mine, its, ratio, metric.better));
+        Some(Comparison { peer: &column.peer, scenario: &scenario.id, metric: &metric.name, ratio, verdict })
     });
     compared.collect()
+}
+
+fn verdict(mine: Summary, its: Summary, ratio: f64, better: Better) -> Verdict {
+    let is_sparse = mine.is_sparse() || its.is_sparse();
+    let least = if is_sparse { SPARSE_DIFFERENCE_MIN } else { DIFFERENCE_MIN };
+    let is_within_spread = (mine.median - its.median).abs() <= mine.mad + its.mad;
+    if is_within_spread || (ratio - 1.0).abs() < least {
+        Verdict::Even
+    } else if (ratio < 1.0) == (better == Better::Lower) {
+        Verdict::Wins
+    } else {
+        Verdict::Loses
+    }
 }
 
 /// In the order in which they appear.
@@ -103,4 +111,18 @@ fn peers<'a>(comparisons: &[Comparison<'a>]) -> Vec<&'a str> {
         }
     }
     peers
+}
+
+// === impl Comparison ===
+
+impl Comparison<'_> {
+    /// How far the ratio is from none, either way.
+    fn distance(&self) -> f64 {
+        self.ratio.map_or(0.0, |ratio| ratio.ln().abs())
+    }
+
+    fn words(&self) -> String {
+        let ratio = self.ratio.map(|ratio| format!(" {ratio:.2}×")).unwrap_or_default();
+        format!("{}: {}{ratio}", self.scenario, self.metric)
+    }
 }
