@@ -109,7 +109,8 @@ fn run() -> Command {
             "One number again, beside the peer it is compared with:\n  \
              spurline-bench run http1-13B --peers spurline,haproxy\n\n\
              SPURLINE_PROXY and SPURLINE_CONTROL name other binaries than those built beside this program, \
-             SPURLINE_BENCH_ENVOY another Envoy. An interrupt ends all that was started and saves nothing.",
+             SPURLINE_BENCH_ENVOY another Envoy, SPURLINE_BENCH_PINGORA another relay on Pingora. The record is saved after \
+             each scenario; an interrupt ends all that was started and loses the scenario under way.",
         )
         .arg(
             Arg::new("scenarios")
@@ -169,7 +170,7 @@ fn attacks() -> Command {
                 .long("peer")
                 .default_value("spurline")
                 .value_parser(Peer::parse)
-                .help("what to attack: spurline, spurline-1, haproxy, nginx, envoy, hyper"),
+                .help("what to attack: spurline, spurline-1, haproxy, nginx, envoy, pingora, hyper"),
         )
         .arg(
             Arg::new("attacks")
