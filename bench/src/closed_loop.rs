@@ -47,7 +47,7 @@ pub(crate) fn measure(
     connections: u32,
     connection: impl AsyncFn(Arc<Meter>) -> Result<()> + Send + Sync,
 ) -> Result<Cost> {
-    let (meter, time) = (Arc::new(Meter::default()), Duration::from_secs(pace.seconds().into()));
+    let (meter, time) = (Arc::new(Meter::default()), Duration::from_secs(Pace::SECONDS.into()));
     let most = pace.warm_up() + time + LAST_ANSWER;
     std::thread::scope(|scope| {
         let load = scope.spawn(|| {

@@ -8,6 +8,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 
 use crate::closed_loop::{BUSY, Cost, Meter};
 use crate::scenario::{Better, Metric};
+use crate::work::Tuning;
 
 /// The figures of small messages.
 pub(crate) const SMALL_METRICS: &[Metric] = &[PER_MESSAGE, PER_SECOND, BUSY];
@@ -42,17 +43,30 @@ pub(crate) struct Shape {
 impl Shape {
     /// One small message at a time in each of many.
     pub(crate) const SMALL: Self = Self { count: 64, message_bytes: 64, under_way: 1 };
-    /// As much as a stream's window commonly holds, in each of a few.
+    /// As much as fits into 64 KiB, in each of a few.
     pub(crate) const LARGE: Self = Self { count: 16, message_bytes: 16 * 1024, under_way: 4 };
+    /// As many in calls of gRPC: with their prefixes four of them fit into the 65,535 bytes that a window has where nobody
+    /// says otherwise (RFC 9113, section 6.9.2), so that a peer may keep to it.
+    pub(crate) const LARGE_IN_CALLS: Self = Self { message_bytes: 16_000, ..Self::LARGE };
 
-    /// The values of [`SMALL_METRICS`] or, with [`Shape::LARGE`], of [`LARGE_METRICS`].
+    /// The values of [`SMALL_METRICS`] or, with [`Shape::LARGE`] and its kind, of [`LARGE_METRICS`].
     pub(crate) fn figures(self, cost: Cost) -> Vec<f64> {
         let each = [cost.micros(), cost.per_second(), cost.busy_percent()];
-        if self.message_bytes == Self::LARGE.message_bytes {
+        if self.is_large() {
             [cost.millis_per_gibibyte(2 * self.message_bytes)].into_iter().chain(each).collect()
         } else {
             each.to_vec()
         }
+    }
+
+    /// For what peers are set up.
+    pub(crate) fn tuning(self) -> Tuning {
+        if self.is_large() { Tuning::Bytes } else { Tuning::Requests }
+    }
+
+    /// Whether the bytes are the work, not the messages.
+    fn is_large(self) -> bool {
+        self.message_bytes > Self::SMALL.message_bytes
     }
 }
 

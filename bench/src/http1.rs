@@ -11,10 +11,13 @@ use anyhow::{Result, ensure};
 use crate::host;
 use crate::peer::{self, Peer};
 use crate::scenario::{Better, Measure, Metric, Pace, Rounds, Scenario, Setting};
-use crate::work::{Backends, Traffic};
+use crate::work::{Backends, Job, START_TIMEOUT, Traffic, Tuning};
 use crate::wrk::Load;
 
 const GROUP: &str = "HTTP/1.1";
+const SMALL_BYTES: usize = 13;
+/// From here on the bytes are the work, not the requests.
+const LARGE_BYTES: usize = 1024 * 1024;
 const GIBIBYTE: f64 = (1024 * 1024 * 1024) as f64;
 
 const PEERS: &[Peer] =
@@ -59,7 +62,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         peers: PEERS,
         metrics: REQUESTS,
         rounds: Rounds { quick: 1, full: 5 },
-        begin: |setting| begin(setting, Shape::of(13)),
+        begin: |setting| begin(setting, Shape::of(SMALL_BYTES)),
     },
     Scenario {
         id: "http1-1KiB",
@@ -68,7 +71,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "The same with answers of 1 KiB.",
         peers: PEERS,
         metrics: REQUESTS,
-        rounds: Rounds { quick: 0, full: 3 },
+        rounds: Rounds { quick: 0, full: 2 },
         begin: |setting| begin(setting, Shape::of(1024)),
     },
     Scenario {
@@ -89,7 +92,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         peers: PEERS,
         metrics: BYTES,
         rounds: Rounds { quick: 1, full: 3 },
-        begin: |setting| begin(setting, Shape { connections: 16, ..Shape::of(1024 * 1024) }),
+        begin: |setting| begin(setting, Shape { connections: 16, ..Shape::of(LARGE_BYTES) }),
     },
     Scenario {
         id: "http1-keyed",
@@ -100,7 +103,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         peers: ROUTING_PEERS,
         metrics: REQUESTS,
         rounds: Rounds { quick: 1, full: 3 },
-        begin: |setting| begin(setting, Shape { traffic: Traffic::Keyed, ..Shape::of(13) }),
+        begin: |setting| begin(setting, Shape { traffic: Traffic::Keyed, ..Shape::of(SMALL_BYTES) }),
     },
 ];
 
@@ -144,8 +147,15 @@ impl Shape {
 impl Measure for Http1 {
     fn measure(&mut self, peer: Peer) -> Result<Vec<f64>> {
         let Shape { connections, body_bytes, .. } = self.shape;
-        let started = peer::start(peer, &self.dir, &self.backends, connections)?;
-        let seconds = self.pace.seconds();
+        let is_large = body_bytes >= LARGE_BYTES;
+        let job = Job {
+            dir: self.dir.clone(),
+            connections,
+            tuning: if is_large { Tuning::Bytes } else { Tuning::Requests },
+            ..Job::on_free_ports()?
+        };
+        let started = peer::start_with(peer, &self.backends, job, START_TIMEOUT)?;
+        let seconds = if body_bytes <= SMALL_BYTES { self.pace.long_seconds() } else { Pace::SECONDS };
         let load =
             Load { scheme: "http", target: started.listen, connections, seconds, headers: &self.headers };
         load.warm_up(self.pace.warm_up())?;
@@ -157,7 +167,6 @@ impl Measure for Http1 {
         ensure_reuse(opened, u64::from(connections), outcome.requests)?;
         let cpu = cpu.as_secs_f64();
         let (requests, bytes) = (outcome.requests as f64, body_bytes as f64);
-        let is_large = body_bytes >= 1024 * 1024;
         Ok(vec![
             if is_large { cpu * 1e3 / (requests * bytes / GIBIBYTE) } else { cpu * 1e6 / requests },
             outcome.requests_per_second,

@@ -20,7 +20,7 @@ use crate::http1::{BUSY, CPU_PER_GIBIBYTE, CPU_PER_REQUEST, REQUESTS_PER_SECOND,
 use crate::peer::{self, Peer};
 use crate::process::Running;
 use crate::scenario::{Measure, Pace, Rounds, Scenario, Setting};
-use crate::work::{Job, Protocol, START_TIMEOUT, Traffic};
+use crate::work::{Job, Protocol, START_TIMEOUT, Traffic, Tuning};
 
 pub(crate) mod client;
 pub(crate) mod echo;
@@ -138,14 +138,13 @@ pub(crate) fn start(
     backends: &Backends,
     connections: u32,
 ) -> Result<Started> {
-    let job = Job {
-        dir: dir.to_owned(),
-        protocol: Protocol::Http2,
-        baseline: backends.baseline,
-        fork: backends.fork,
-        connections,
-        ..Job::on_free_ports()?
-    };
+    let job = Job { dir: dir.to_owned(), connections, ..Job::on_free_ports()? };
+    start_with(peer, runtime, backends, job)
+}
+
+/// The same for a job that says more than its directory and its connections. Protocol and backends are put into it.
+pub(crate) fn start_with(peer: Peer, runtime: &Runtime, backends: &Backends, job: Job) -> Result<Started> {
+    let job = Job { protocol: Protocol::Http2, baseline: backends.baseline, fork: backends.fork, ..job };
     let mut running = peer::spawn(peer, &job)?;
     for (traffic, answered_by) in [(Traffic::Unkeyed, "baseline"), (Traffic::Keyed, "fork")] {
         let answered_by = if peer.routes() { answered_by } else { "baseline" };
@@ -245,14 +244,22 @@ impl Backends {
 
 impl Measure for Http2 {
     fn measure(&mut self, peer: Peer) -> Result<Vec<f64>> {
-        let Shape { streams, body_bytes, .. } = self.shape;
+        let Shape { call, streams, body_bytes } = self.shape;
         let at_once = CONNECTIONS * streams;
-        let started = start(peer, &self.dir, &self.runtime, &self.backends, at_once)?;
+        let is_large = body_bytes >= LARGE_BYTES;
+        let job = Job {
+            dir: self.dir.clone(),
+            connections: at_once,
+            tuning: if is_large { Tuning::Bytes } else { Tuning::Requests },
+            ..Job::on_free_ports()?
+        };
+        let started = start_with(peer, &self.runtime, &self.backends, job)?;
+        let is_headline = !is_large && call == Call::Plain;
         let load = Load {
             target: started.listen,
             connections: CONNECTIONS,
             streams,
-            seconds: self.pace.seconds(),
+            seconds: if is_headline { self.pace.long_seconds() } else { Pace::SECONDS },
             headers: &self.headers,
             body: &self.body,
         };
@@ -266,7 +273,6 @@ impl Measure for Http2 {
         let cpu = cpu.as_secs_f64();
         // As much as came back had been sent before; a body that was under way at the end counts with what had come.
         let carried = 2.0 * (outcome.body_bytes.max(body_bytes as u64)) as f64;
-        let is_large = body_bytes >= LARGE_BYTES;
         Ok(vec![
             if is_large { cpu * 1e3 / (carried / GIBIBYTE) } else { cpu * 1e6 / outcome.requests as f64 },
             outcome.requests_per_second,

@@ -36,7 +36,7 @@ pub(crate) fn measure(
     headers: &[(&'static str, String)],
     pace: Pace,
 ) -> Result<Cost> {
-    let (target, seconds) = (started.listen, pace.seconds());
+    let (target, seconds) = (started.listen, Pace::SECONDS);
     let mut connection = probe::connect(target)?;
     probe::exchange(&mut connection, PATH, headers)?;
     let alone = Instant::now();

@@ -47,7 +47,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                 through the peer minus the same without it, measured directly before.",
         peers: PEERS,
         metrics: METRICS,
-        rounds: Rounds { quick: 2, full: 5 },
+        rounds: Rounds { quick: 2, full: 4 },
         begin: |setting| Ok(Box::new(Latency::begin(setting, LOW_RATE)?)),
     },
     Scenario {
@@ -73,7 +73,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                 the limit of the load, not its own.",
         peers: PEERS,
         metrics: ramp::METRICS,
-        rounds: Rounds { quick: 0, full: 2 },
+        rounds: Rounds { quick: 0, full: 1 },
         begin: |setting| Ok(Box::new(Saturation::begin(setting)?)),
     },
 ];
@@ -140,7 +140,7 @@ impl Measure for Latency {
             connections: CONNECTIONS,
             requests_per_second: self.requests_per_second,
             warm_up: self.pace.warm_up(),
-            time: Duration::from_secs(self.pace.seconds().into()),
+            time: Duration::from_secs(self.pace.long_seconds().into()),
         };
         let direct = load.run(&expected).context("without a proxy")?;
         let through = Load { target: started.listen, ..load }.run(&expected)?;

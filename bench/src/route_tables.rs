@@ -54,7 +54,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "The same with 100 keys.",
         peers: PEERS,
         metrics: METRICS,
-        rounds: Rounds { quick: 0, full: 2 },
+        rounds: Rounds { quick: 0, full: 1 },
         begin: |setting| begin(setting, 100),
     },
     Scenario {
@@ -85,7 +85,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "Spurline with 10,000 keys and Spurline with one, turn about: the difference is what the table's size costs.",
         peers: &[Peer::Spurline, Peer::SpurlineOne],
         metrics: METRICS,
-        rounds: Rounds { quick: 2, full: 9 },
+        rounds: Rounds { quick: 2, full: 7 },
         begin: |setting| begin(setting, 10_000),
     },
 ];

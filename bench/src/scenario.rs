@@ -87,8 +87,11 @@ impl Pace {
         }
     }
 
-    /// The length of one measurement.
-    pub(crate) fn seconds(self) -> u32 {
+    /// The length of one measurement: rounds in fresh processes say more than a longer stretch in one.
+    pub(crate) const SECONDS: u32 = 1;
+
+    /// The same where the figure is a headline, or a quantile that needs many requests.
+    pub(crate) fn long_seconds(self) -> u32 {
         match self {
             Self::Quick => 1,
             Self::Full => 2,

@@ -18,7 +18,7 @@ use crate::host;
 use crate::http2::{self, Backends, Call, echo::ANSWERED_BY};
 use crate::peer::Peer;
 use crate::scenario::{Measure, Pace, Rounds, Scenario, Setting};
-use crate::work::{PATH, Traffic};
+use crate::work::{Job, PATH, Traffic};
 
 const GROUP: &str = "HTTP/2 and gRPC";
 /// Calls on each connection.
@@ -44,14 +44,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         begin: |setting| Ok(Box::new(Streaming::begin(setting, Shape::SMALL)?)),
     },
     Scenario {
-        id: "grpc-streaming-16KiB",
+        id: "grpc-streaming-16kB",
         group: GROUP,
-        title: "gRPC streaming, messages of 16 KiB",
-        about: "16 calls that stay open, four on a connection, each with four messages of 16 KiB under way to the backend and back.",
+        title: "gRPC streaming, messages of 16,000 B",
+        about: "16 calls that stay open, four on a connection, each with four messages of 16,000 bytes under way to the backend and back: as much \
+                as the default window of HTTP/2 holds.",
         peers: PEERS,
         metrics: LARGE_METRICS,
         rounds: Rounds { quick: 1, full: 3 },
-        begin: |setting| Ok(Box::new(Streaming::begin(setting, Shape::LARGE)?)),
+        begin: |setting| Ok(Box::new(Streaming::begin(setting, Shape::LARGE_IN_CALLS)?)),
     },
 ];
 
@@ -79,12 +80,21 @@ impl Streaming {
         let backends = Backends::start(dir, &runtime)?;
         Ok(Self { shape, dir: dir.clone(), pace: *pace, runtime, backends })
     }
+
+    fn job(&self) -> Result<Job> {
+        Ok(Job {
+            dir: self.dir.clone(),
+            connections: self.shape.count,
+            tuning: self.shape.tuning(),
+            ..Job::on_free_ports()?
+        })
+    }
 }
 
 impl Measure for Streaming {
     fn measure(&mut self, peer: Peer) -> Result<Vec<f64>> {
         let (shape, connections) = (self.shape, self.shape.count / CALLS);
-        let started = http2::start(peer, &self.dir, &self.runtime, &self.backends, shape.count)?;
+        let started = http2::start_with(peer, &self.runtime, &self.backends, self.job()?)?;
         let target = started.listen;
         let cost = closed_loop::measure(&started.running, self.pace, connections, async |meter| {
             let send = open(target).await?;

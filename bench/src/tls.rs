@@ -12,7 +12,7 @@ use crate::host;
 use crate::http1::{CPU_PER_GIBIBYTE, REQUESTS_PER_SECOND};
 use crate::peer::{self, Peer, Started};
 use crate::scenario::{Better, Measure, Metric, Pace, Rounds, Scenario, Setting};
-use crate::work::{Backends, Job, Protocol, START_TIMEOUT, Traffic};
+use crate::work::{Backends, Job, Protocol, START_TIMEOUT, Traffic, Tuning};
 use crate::wrk;
 
 pub(crate) mod certificate;
@@ -126,7 +126,7 @@ impl Tls {
         let load = Handshakes { target: peer.listen, concurrency: CONNECTIONS, resumption };
         self.client.run(load, self.pace.warm_up())?;
         let before = peer.running.cpu_time()?;
-        let seconds = self.pace.seconds();
+        let seconds = Pace::SECONDS;
         let opened = self.client.run(load, Duration::from_secs(seconds.into()))?;
         let cpu = peer.running.cpu_time()?.saturating_sub(before);
         let answered = opened.answered as f64;
@@ -146,7 +146,7 @@ impl Tls {
             scheme: "https",
             target: peer.listen,
             connections: CONNECTIONS,
-            seconds: self.pace.seconds(),
+            seconds: Pace::SECONDS,
             headers: &headers,
         };
         load.warm_up(self.pace.warm_up())?;
@@ -162,6 +162,7 @@ impl Tls {
         let job = Job {
             dir: self.dir.clone(),
             protocol: Protocol::Tls,
+            tuning: if matches!(self.load, Load::Bytes) { Tuning::Bytes } else { Tuning::Requests },
             baseline: self.backends.baseline,
             fork: self.backends.fork,
             connections: 4 * CONNECTIONS,

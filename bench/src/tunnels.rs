@@ -112,7 +112,8 @@ impl Tunnels {
         let Backends { baseline, fork, .. } = self.backends;
         let connections = 2 * self.shape.count;
         let dir = dir.to_owned();
-        let job = Job { dir, protocol, baseline, fork, connections, ..Job::on_free_ports()? };
+        let tuning = self.shape.tuning();
+        let job = Job { dir, protocol, tuning, baseline, fork, connections, ..Job::on_free_ports()? };
         let mut running = peer::spawn(peer, &job)?;
         let deadline = Instant::now() + START_TIMEOUT;
         for traffic in [Traffic::Unkeyed, Traffic::Keyed] {

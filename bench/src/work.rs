@@ -102,11 +102,21 @@ pub(crate) enum Protocol {
     Tcp,
 }
 
+/// For what a peer is set up, where its documentation has settings for either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tuning {
+    /// Many requests, from anybody.
+    Requests,
+    /// Large bodies and messages: what is counted is the cost of a GiB.
+    Bytes,
+}
+
 /// What a peer needs to know to be configured.
 pub(crate) struct Job {
     /// Where its files go; with [`Protocol::Tls`] the certificate is there.
     pub(crate) dir: PathBuf,
     pub(crate) protocol: Protocol,
+    pub(crate) tuning: Tuning,
     pub(crate) listen: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) baseline: SocketAddr,
@@ -124,6 +134,7 @@ impl Job {
         Ok(Self {
             dir: PathBuf::new(),
             protocol: Protocol::Http1,
+            tuning: Tuning::Requests,
             listen,
             admin,
             baseline: listen,

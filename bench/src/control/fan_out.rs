@@ -72,7 +72,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         about: "The same with 1,000 simulated proxies.",
         peers: &[Peer::Spurline],
         metrics: METRICS,
-        rounds: Rounds { quick: 0, full: 2 },
+        rounds: Rounds { quick: 0, full: 1 },
         begin: |setting| begin(setting, 1000),
     },
 ];

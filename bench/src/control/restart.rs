@@ -38,7 +38,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             lower("snapshot_ready_millis", "ready from the snapshot", "ms"),
             lower("control_ready_millis", "ready from the control service", "ms"),
         ],
-        rounds: Rounds { quick: 0, full: 5 },
+        rounds: Rounds { quick: 0, full: 3 },
         begin: |setting| Ok(Box::new(Snapshot::begin(setting)?)),
     },
     Scenario {
@@ -52,7 +52,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             lower("ready_millis", "from the start until it knows all sandboxes", "ms"),
             BYTES_PER_OVERRIDE,
         ],
-        rounds: Rounds { quick: 0, full: 3 },
+        rounds: Rounds { quick: 0, full: 2 },
         begin: |setting| {
             let dir = setting.dir.clone();
             write_sandboxes(&dir, "127.0.0.1:9")?;

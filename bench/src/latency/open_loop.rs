@@ -1,11 +1,10 @@
 //! Requests at a fixed rate over connections that are kept, whatever becomes of them: every request has a time at which it is
 //! due, and the next one is due whether or not it has been answered.
 //!
-//! A request that is due while the one before on its connection is unanswered is sent late, and its latency counts from when
-//! it was due: a pause of the peer costs every request that fell into it. A request whose connection was free but which
-//! the generator itself sent late counts from when it was sent; by how much it was late is recorded beside it, so that a
-//! generator without the time for its own schedule shows. One thread with one epoll and a timer of nanoseconds: a
-//! timer wheel of milliseconds would send in bursts.
+//! Every latency counts from when the request was due. A pause of the peer costs every request that fell into it, and what
+//! the generator itself was late is in the figure too: through a peer as without one, so a difference of the two cancels it.
+//! By how much it was late is recorded beside it, so that a generator without the time for its own schedule shows. One
+//! thread with one epoll and a timer of nanoseconds: a timer wheel of milliseconds would send in bursts.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -70,27 +69,27 @@ struct Generator<'a> {
 
 struct Connection {
     stream: TcpStream,
-    in_flight: Option<Sent>,
+    /// The number of the request that waits for its answer.
+    in_flight: Option<u64>,
     /// Due, but the one before is unanswered.
     waiting: VecDeque<u64>,
     received: Vec<u8>,
 }
 
-/// A request that waits for its answer.
-#[derive(Clone, Copy, Debug)]
-struct Sent {
-    number: u64,
-    counted_from: Duration,
-}
-
 // === impl Load ===
 
 impl Load {
-    /// Sends it from the calling thread. A request that is not answered with `expected` fails it.
+    /// Sends it from a thread of its own and waits for it. A request that is not answered with `expected` fails it.
     pub(crate) fn run(self, expected: &str) -> Result<Outcome> {
-        // The kernel may otherwise wake a thread 50 µs late to save wake-ups.
-        set_current_timer_slack(NonZeroU64::new(1))?;
-        Generator::open(self, expected.as_bytes())?.run()
+        let generate = || {
+            // The kernel may otherwise wake a thread 50 µs late to save wake-ups. Processes inherit the slack of the thread that
+            // starts them: it is set where no peer is started.
+            set_current_timer_slack(NonZeroU64::new(1))?;
+            Generator::open(self, expected.as_bytes())?.run()
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(generate).join().unwrap_or_else(|_| Err(anyhow!("the generator panicked")))
+        })
     }
 }
 
@@ -173,7 +172,7 @@ impl<'a> Generator<'a> {
         }
         // Read anew: several may be due at once, and sending takes its time too.
         let sent = self.start.elapsed();
-        connection.send(&self.request, Sent { number, counted_from: sent })?;
+        connection.send(&self.request, number)?;
         if number >= self.first_recorded {
             self.outcome.lateness.push(micros(sent.saturating_sub(self.schedule.due(number))));
         }
@@ -185,34 +184,30 @@ impl<'a> Generator<'a> {
         let connection = connection(&mut self.connections, index)?;
         let Some(body) = connection.receive()? else { return Ok(()) };
         ensure!(body == self.expected, "an unkeyed request was not answered by the baseline");
-        let sent = connection.in_flight.take().context("an answer came that nothing was asked for")?;
+        let answered = connection.in_flight.take().context("an answer came that nothing was asked for")?;
         if let Some(number) = connection.waiting.pop_front() {
-            connection.send(&self.request, Sent { number, counted_from: self.schedule.due(number) })?;
+            connection.send(&self.request, number)?;
         }
-        self.record(sent, self.start.elapsed());
+        self.record(answered, self.start.elapsed());
         Ok(())
     }
 
-    fn record(&mut self, sent: Sent, now: Duration) {
+    fn record(&mut self, number: u64, now: Duration) {
         self.answered += 1;
-        if sent.number >= self.first_recorded {
-            self.outcome.latencies.push(micros(now.saturating_sub(sent.counted_from)));
+        if number >= self.first_recorded {
+            self.outcome.latencies.push(micros(now.saturating_sub(self.schedule.due(number))));
         }
     }
 
     /// Counts what is unanswered as if it were answered now.
     fn give_up(&mut self, now: Duration) {
-        let unanswered: Vec<Sent> = self
+        let unanswered: Vec<u64> = self
             .connections
             .iter()
-            .flat_map(|connection| {
-                let waiting = connection.waiting.iter();
-                let waiting = waiting.map(|&number| Sent { number, counted_from: self.schedule.due(number) });
-                connection.in_flight.into_iter().chain(waiting)
-            })
+            .flat_map(|connection| connection.in_flight.into_iter().chain(connection.waiting.iter().copied()))
             .collect();
-        for sent in unanswered {
-            self.record(sent, now);
+        for number in unanswered {
+            self.record(number, now);
         }
     }
 }
@@ -234,10 +229,10 @@ impl Connection {
         Ok(Self { stream, in_flight: None, waiting: VecDeque::new(), received: Vec::with_capacity(4096) })
     }
 
-    fn send(&mut self, request: &[u8], sent: Sent) -> Result<()> {
+    fn send(&mut self, request: &[u8], number: u64) -> Result<()> {
         // One small request on an idle connection always fits into the socket's buffer.
         self.stream.write_all(request).context("a request could not be sent")?;
-        self.in_flight = Some(sent);
+        self.in_flight = Some(number);
         Ok(())
     }
 

@@ -1,4 +1,5 @@
-//! Envoy: one worker, the limits of its guide for edge proxies, no access log, no request ids.
+//! Envoy: one worker, the limits of its guide for edge proxies, no access log, no request ids. Where bytes are the work its buffers and
+//! windows are its defaults: those of the guide are small, to bound what many connections hold.
 //!
 //! It chooses in one of two ways. As a list it has one route for each key, each with a match on `baggage`. Its matcher tree looks a whole header up in a map,
 //! and there is none that holds the key alone: a Lua filter, its documented way to derive a header, takes it out of `baggage` first.
@@ -12,7 +13,7 @@ use anyhow::Result;
 
 use crate::host;
 use crate::tls::certificate;
-use crate::work::{Job, Protocol, keys};
+use crate::work::{Job, Protocol, Tuning, keys};
 
 /// How it chooses, and among how many keys.
 #[derive(Clone, Copy)]
@@ -23,6 +24,9 @@ pub(super) enum Routes {
 
 /// Its circuit breakers let 1,024 connections and requests through by default, which a scenario may exceed.
 const AT_ONCE_MAX: u32 = 1_000_000;
+
+/// The guide's, of HTTP/2.
+const WINDOWS: [&str; 2] = ["initial_stream_window_size: 65536", "initial_connection_window_size: 1048576"];
 
 const LUA: &str = r#"          - name: envoy.filters.http.lua
             typed_config:
@@ -60,23 +64,22 @@ pub(super) fn command(job: &Job, routes: Routes) -> Result<Command> {
 }
 
 fn config(job: &Job, routes: Routes) -> String {
-    let clusters =
-        [("baseline", job.baseline), ("fork", job.fork)].map(|(name, at)| cluster(name, at, job.protocol));
+    let clusters = [("baseline", job.baseline), ("fork", job.fork)].map(|(name, at)| cluster(name, at, job));
     let filter = match job.protocol {
         Protocol::Tcp => TCP_FILTER.to_owned(),
-        _ => http_filter(job.protocol, routes),
+        _ => http_filter(job, routes),
     };
     format!(
         "static_resources:
   listeners:
   - name: bench
     address: {listen}
-    per_connection_buffer_limit_bytes: 32768
-    filter_chains:
+{buffers}    filter_chains:
     - filters:
 {filter}{socket}  clusters:
 {clusters}",
         listen = address(job.listen),
+        buffers = buffers(job.tuning),
         socket = if job.protocol == Protocol::Tls { transport_socket(job) } else { String::new() },
         clusters = clusters.concat(),
     )
@@ -89,7 +92,7 @@ const TCP_FILTER: &str = r#"      - name: envoy.filters.network.tcp_proxy
           cluster: baseline
 "#;
 
-fn http_filter(protocol: Protocol, routes: Routes) -> String {
+fn http_filter(job: &Job, routes: Routes) -> String {
     let (derive, choose) = match routes {
         Routes::List(count) => ("", list(count)),
         Routes::Matcher(count) => (LUA, matcher(count)),
@@ -103,9 +106,7 @@ fn http_filter(protocol: Protocol, routes: Routes) -> String {
           generate_request_id: false
           http2_protocol_options:
             max_concurrent_streams: 100
-            initial_stream_window_size: 65536
-            initial_connection_window_size: 1048576
-          stream_idle_timeout: 300s
+{windows}          stream_idle_timeout: 300s
           request_timeout: 300s
           upgrade_configs: [{{ upgrade_type: websocket }}]
           http_filters:
@@ -118,7 +119,11 @@ fn http_filter(protocol: Protocol, routes: Routes) -> String {
             - name: all
               domains: [\"*\"]
 {choose}",
-        codec = if protocol == Protocol::Http2 { "HTTP2" } else { "HTTP1" },
+        windows = match job.tuning {
+            Tuning::Requests => WINDOWS.map(|line| format!("            {line}\n")).concat(),
+            Tuning::Bytes => String::new(),
+        },
+        codec = if job.protocol == Protocol::Http2 { "HTTP2" } else { "HTTP1" },
     )
 }
 
@@ -167,19 +172,19 @@ fn transport_socket(job: &Job) -> String {
     )
 }
 
-fn cluster(name: &str, server: SocketAddr, protocol: Protocol) -> String {
-    let options = match protocol {
-        Protocol::Http2 => {
-            "http2_protocol_options: { initial_stream_window_size: 65536, initial_connection_window_size: 1048576 }"
+fn cluster(name: &str, server: SocketAddr, job: &Job) -> String {
+    let options = match job.protocol {
+        Protocol::Http2 if job.tuning == Tuning::Requests => {
+            format!("http2_protocol_options: {{ {} }}", WINDOWS.join(", "))
         }
-        _ => "http_protocol_options: {}",
+        Protocol::Http2 => "http2_protocol_options: {}".to_owned(),
+        _ => "http_protocol_options: {}".to_owned(),
     };
     format!(
         "  - name: {name}
     type: STATIC
     connect_timeout: 1s
-    per_connection_buffer_limit_bytes: 32768
-    circuit_breakers: {{ thresholds: [{{ max_connections: {AT_ONCE_MAX}, max_pending_requests: {AT_ONCE_MAX}, max_requests: {AT_ONCE_MAX} }}] }}
+{buffers}    circuit_breakers: {{ thresholds: [{{ max_connections: {AT_ONCE_MAX}, max_pending_requests: {AT_ONCE_MAX}, max_requests: {AT_ONCE_MAX} }}] }}
     typed_extension_protocol_options:
       envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
         \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
@@ -189,7 +194,16 @@ fn cluster(name: &str, server: SocketAddr, protocol: Protocol) -> String {
       endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {address} }} }}] }}]
 ",
         address = address(server),
+        buffers = buffers(job.tuning),
     )
+}
+
+/// Of a listener or a cluster.
+fn buffers(tuning: Tuning) -> &'static str {
+    match tuning {
+        Tuning::Requests => "    per_connection_buffer_limit_bytes: 32768\n",
+        Tuning::Bytes => "",
+    }
 }
 
 fn address(of: SocketAddr) -> String {

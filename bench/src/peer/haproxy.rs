@@ -1,4 +1,4 @@
-//! HAProxy: one thread, HTTP mode, upstream connections shared and kept, no logs. The key is taken out of `baggage` with `regsub`
+//! HAProxy: one thread, HTTP mode, upstream connections shared and kept, no logs; `splice-auto` where bytes are the work. The key is taken out of `baggage` with `regsub`
 //! and looked up in a map file that names the backend (configuration manual, "Converters"; maps are its documented way to large tables).
 
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::tls::certificate;
-use crate::work::{Job, Protocol, keys};
+use crate::work::{Job, Protocol, Tuning, keys};
 
 /// HAProxy stops keeping upstream connections once a fifth of its descriptors are in use, and derives those from
 /// `maxconn`: a limit close to the load would make it connect anew for every request.
@@ -41,6 +41,7 @@ fn config(job: &Job, choice: &str) -> String {
             format!("use_backend {choice} if {{ req.fhdr(baggage) -m sub sd-routing-key= }}"),
         ),
     };
+    let splice = if job.tuning == Tuning::Bytes { "\n    option splice-auto" } else { "" };
     let connections_max = CONNECTIONS_MAX.max(connections + 100);
     format!(
         "global
@@ -48,7 +49,7 @@ fn config(job: &Job, choice: &str) -> String {
     no strict-limits
     maxconn {connections_max}
 defaults
-    mode {mode}
+    mode {mode}{splice}
     timeout connect 1s
     timeout client 5m
     timeout server 5m
