@@ -311,8 +311,8 @@ mod tests {
 
     #[test]
     fn a_command_is_recorded_without_directories() {
-        assert_eq!(last_part("/home/somebody/out"), "…/out");
-        assert_eq!(last_part("--save=/home/somebody/out"), "--save=…/out");
+        assert_eq!(last_part("/srv/out"), "…/out");
+        assert_eq!(last_part("--save=/srv/out"), "--save=…/out");
         assert_eq!(["http1", "--save=out", "a=b"].map(last_part), ["http1", "--save=out", "a=b"]);
     }
 
