@@ -73,7 +73,7 @@ pub(crate) struct Column {
     /// By round; a peer that fails twice is not tried again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) errors: BTreeMap<u32, String>,
-    /// By round: why the first try failed where a second one was made, of Spurline only.
+    /// By round, of Spurline only: why the first try failed where a second one did not.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) retried: BTreeMap<u32, String>,
 }

@@ -189,8 +189,11 @@ impl Chosen {
                     if let (true, Err(error)) = (matches!(peer, Peer::Spurline | Peer::SpurlineOne), &outcome)
                     {
                         eprintln!("{}: {} once more: {error:#}", scenario.id, peer.name());
-                        column.retried.insert(round, format!("{error:#}"));
+                        let first = format!("{error:#}");
                         outcome = self.measure(measure.as_mut(), *peer);
+                        if outcome.is_ok() {
+                            column.retried.insert(round, first);
+                        }
                         interrupt::stop_if_raised();
                     }
                     progress.say(scenario, (round, self.rounds), *peer, &outcome);

@@ -49,11 +49,11 @@ pub(super) fn render(text: &mut String, record: &Record) -> Result<()> {
         ("Where there is no ratio", Verdict::Unknown),
     ] {
         let count = comparisons.iter().filter(|it| it.verdict == verdict).count();
-        writeln!(
-            text,
-            "\n## {heading}\n\nIn {count} of {} comparisons, each with Spurline ÷ the other:\n",
-            comparisons.len()
-        )?;
+        let with = match verdict {
+            Verdict::Unknown => "where a side is not above zero and its own MAD",
+            _ => "each with Spurline ÷ the other",
+        };
+        writeln!(text, "\n## {heading}\n\nIn {count} of {} comparisons, {with}:\n", comparisons.len())?;
         for peer in peers(&comparisons) {
             list(text, &comparisons, peer, verdict)?;
         }
