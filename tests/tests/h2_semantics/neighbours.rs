@@ -119,10 +119,13 @@ fn clients_that_finish_nothing_leave_some_requests_to_the_others() {
     let mut victim = Client::connect(proxy.address());
     assert_eq!(victim.exchange("/", &[]).status, 200);
     let mut greedy: Vec<Client> = (0..12).map(|_| Client::connect(proxy.address())).collect();
+    let block = hpack::encode(&request("GET", "/held", &[]));
     for client in &mut greedy {
-        for _ in 0..60 {
-            client.get("/held", &[]);
-        }
+        // At once, so that many wait for the same connection to be made.
+        let bytes: Vec<u8> = (0..60)
+            .flat_map(|_| frame::headers(client.next_stream(), &block, frame::END_STREAM)[0].bytes())
+            .collect();
+        client.write(&bytes).expect("a write");
         assert!(client.ping());
     }
     let refused = || proxy.metric("spurline_local_replies_total", &[("reason", "overflow")]);

@@ -9,6 +9,7 @@ use spurline_telemetry::metrics::{Reason, RetryReason, SelectionLabel};
 
 use super::Exchange;
 use crate::{
+    h2::Held,
     params::Params,
     relay::Patience,
     reply::Reply,
@@ -53,8 +54,9 @@ impl Exchange<'_> {
         cluster: &Rc<Cluster>,
         earlier: &mut Earlier,
     ) -> Result<Lease, Failure> {
-        let others = self.connection.link.stream_mut().map_or(0, |stream| stream.held());
-        if cluster.is_crowded(others) {
+        // Counted before it waits for a connection: those that wait with it are others, too.
+        let held = self.connection.link.stream_mut().map(|stream| stream.hold());
+        if cluster.is_crowded(held.as_ref().map_or(0, Held::others)) {
             return Err(Failure::Refused(Reply::new(503, Reason::Overflow)));
         }
         loop {
@@ -67,10 +69,7 @@ impl Exchange<'_> {
             let (now, speech) = (self.worker.recent(), self.speech(cluster));
             let how = Acquire { now, exclude: earlier.exclude, reuse, connect_timeout, speech };
             match cluster.acquire(how).await {
-                Ok(lease) => {
-                    let held = self.connection.link.stream_mut().map(|stream| stream.hold());
-                    return Ok(lease.held_for(held));
-                }
+                Ok(lease) => return Ok(lease.held_for(held)),
                 Err(ConnectFailure::Refused(refused)) => return Err(self.refused(refused)),
                 Err(ConnectFailure::Endpoint(index, error)) => {
                     self.record.upstream = cluster.endpoint(index).map(|endpoint| endpoint.addr);

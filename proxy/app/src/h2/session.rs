@@ -31,7 +31,7 @@ pub(crate) struct Session {
     shard: Rc<Shard>,
     heads: Rc<Heads>,
     share: Share,
-    /// Requests of its streams that an upstream has.
+    /// Requests of its streams that upstreams have or are to have.
     held: Rc<Cell<u32>>,
     side: Side,
 }

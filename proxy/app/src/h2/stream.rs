@@ -42,7 +42,7 @@ pub(crate) struct Stream {
     taken: usize,
 }
 
-/// A request that an upstream has, counted for the connection that it came on.
+/// A request that an upstream has or is to have, counted for the connection that it came on.
 #[derive(Debug)]
 pub(crate) struct Held(Rc<Cell<u32>>);
 
@@ -227,12 +227,7 @@ impl Stream {
         })
     }
 
-    /// How many requests of its connection upstreams have.
-    pub(crate) fn held(&self) -> u32 {
-        self.session.held().get()
-    }
-
-    /// Counts one more, until the returned is dropped.
+    /// Counts a request that an upstream has or is to have, until the returned is dropped.
     pub(crate) fn hold(&self) -> Held {
         let held = Rc::clone(self.session.held());
         held.set(held.get() + 1);
@@ -247,6 +242,13 @@ impl Stream {
     /// Says why the stream will have ended before everything was sent.
     pub(crate) fn set_abort(&mut self, code: ErrorCode) {
         self.abort = code;
+    }
+}
+
+impl Held {
+    /// How many more there are of the same connection.
+    pub(crate) fn others(&self) -> u32 {
+        self.0.get().saturating_sub(1)
     }
 }
 
