@@ -5,8 +5,8 @@
 //! downstream ── output ◄── response head, body ◄── input ── upstream
 //! ```
 //!
-//! Each direction stops reading when its output is full, so a slow reader slows its writer down and memory stays where
-//! it is. The relay tries nothing again and answers nothing itself; it reports how it ended.
+//! Each direction reads more of a body only once what it read before is sent, so a slow reader slows its writer down and
+//! memory stays where it is. The relay tries nothing again and answers nothing itself; it reports how it ended.
 
 mod body;
 mod fault;
