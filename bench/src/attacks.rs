@@ -3,7 +3,11 @@
 //! Every attack runs against a fresh process of the proxy, from a few numbers of connections: a quiet time, the attack, a
 //! time after it. A victim sends requests through all three at a fixed rate. What counts is what became of those, how
 //! much memory the proxy took, and how soon everything was as before; whether the attacker was sent away, and how, stands beside.
+//!
+//! Then all of it once more with a sink in the proxy's place as what is attacked: the victim shares its core with the attackers,
+//! and what that alone costs it is to be told from what the proxy lets the attack cost.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,11 +16,12 @@ use anyhow::{Context, Result, ensure};
 use tokio::runtime::Runtime;
 
 use self::attacker::Outcome;
-use self::report::{AttackFigures, AttacksReport};
-use self::script::{ATTACKS, Attack};
+use self::report::{AttackFigures, AttacksReport, SinkFigures, VictimFigures};
+use self::script::{ATTACKS, Attack, Reading};
+use self::sink::Appetite;
 use self::victim::{Record, Victim};
-use crate::cli::AttacksOptions;
-use crate::host::{self, LOAD_CORE, Versions};
+use crate::cli::{AttacksOptions, Control};
+use crate::host::{self, LOAD_CORE, PROXY_CORE, Versions};
 use crate::http2::{self, Backends, Started};
 use crate::process::Running;
 use crate::report::mebibytes;
@@ -25,6 +30,7 @@ use crate::stats::percentile;
 pub(crate) mod attacker;
 mod report;
 pub(crate) mod script;
+pub(crate) mod sink;
 mod victim;
 mod wire;
 
@@ -45,10 +51,37 @@ struct Phases {
     after: Instant,
 }
 
-/// What was seen of the proxy while it was attacked.
+/// What was seen of the proxy meanwhile.
 struct Strain {
     growth_bytes: u64,
     busy_share: f64,
+}
+
+/// One attack from one number of connections.
+#[derive(Clone, Copy)]
+struct Assault<'a> {
+    attack: &'a Attack,
+    connections: u32,
+    on: Attacked,
+}
+
+/// Where the attackers' connections go.
+#[derive(Clone, Copy)]
+enum Attacked {
+    /// To the proxy that the victim asks.
+    Proxy,
+    /// To a sink on the same core.
+    Sink(Appetite),
+}
+
+/// What came of it.
+struct Trial {
+    victim: VictimFigures,
+    strain: Strain,
+    /// Of the attacker.
+    upstream_requests: u64,
+    upstream_in_flight_peak: u64,
+    attacker: Outcome,
 }
 
 /// Measures and prints; writes JSON when asked to.
@@ -86,16 +119,53 @@ pub(crate) fn run(options: &AttacksOptions) -> Result<()> {
 fn measure(
     options: &AttacksOptions,
     (attack, connections): (&Attack, u32),
-    (dir, runtime, backends): (&Path, &Runtime, &Backends),
+    bench: (&Path, &Runtime, &Backends),
 ) -> Result<AttackFigures> {
+    let assault = Assault { attack, connections, on: Attacked::Proxy };
+    let attacked = try_out(options, assault, bench)?;
+    let sink = match options.control {
+        Control::Sink if attack.reading != Reading::Awaited => {
+            let time = Duration::from_secs(options.seconds.into());
+            let appetite = Appetite::of(&attacked.attacker, connections, time)?;
+            let trial = try_out(options, Assault { on: Attacked::Sink(appetite), ..assault }, bench)?;
+            Some(SinkFigures { victim: trial.victim, attacker: trial.attacker })
+        }
+        Control::Sink | Control::None => None,
+    };
+    Ok(AttackFigures {
+        id: attack.id,
+        name: attack.name,
+        connections,
+        victim: attacked.victim,
+        sink,
+        growth_mebibytes: mebibytes(attacked.strain.growth_bytes),
+        busy_share: attacked.strain.busy_share,
+        upstream_requests: attacked.upstream_requests,
+        upstream_in_flight_peak: attacked.upstream_in_flight_peak,
+        attacker: attacked.attacker,
+    })
+}
+
+fn try_out(
+    options: &AttacksOptions,
+    assault: Assault<'_>,
+    (dir, runtime, backends): (&Path, &Runtime, &Backends),
+) -> Result<Trial> {
     let mut started = http2::start(options.peer, dir, runtime, backends, CONNECTIONS_MAX)?;
+    let (target, _sink) = match assault.on {
+        Attacked::Proxy => (started.listen, None),
+        Attacked::Sink(appetite) => {
+            let (listen, sink) = start_sink(appetite, dir)?;
+            (listen, Some(sink))
+        }
+    };
     let victim = Victim::start(started.listen, options.rate);
     std::thread::sleep(WARM_UP);
     let quiet = Instant::now();
     std::thread::sleep(QUIET_TIME);
     let before = runtime.block_on(backends.counts())?;
     let begin = Instant::now();
-    let (outcome, strain) = strike(options, (attack, connections), dir, &started)?;
+    let (attacker, strain) = strike(options, assault, (target, dir), &started)?;
     let phases = Phases { quiet, attack: begin, after: Instant::now() };
     let after = runtime.block_on(backends.counts())?;
     std::thread::sleep(AFTER_TIME);
@@ -103,30 +173,36 @@ fn measure(
     started.running.check_alive().context("the proxy did not survive")?;
     let served = records.iter().filter(|record| record.due >= phases.attack && record.due < phases.after);
     let own = served.filter(|record| record.latency.is_some()).count() as u64;
-    Ok(AttackFigures {
-        id: attack.id,
-        name: attack.name,
-        connections,
+    Ok(Trial {
         victim: phases.figures(&records)?,
-        growth_mebibytes: mebibytes(strain.growth_bytes),
-        busy_share: strain.busy_share,
+        strain,
         upstream_requests: (after.requests - before.requests).saturating_sub(own),
         upstream_in_flight_peak: after.in_flight_peak,
-        attacker: outcome,
+        attacker,
     })
+}
+
+/// On the proxy's core, but only while the proxy does not want it: what the sink costs is not to be the victim's loss.
+fn start_sink(appetite: Appetite, dir: &Path) -> Result<(SocketAddr, Running)> {
+    let [listen] = host::free_addresses()?;
+    let mut command = Command::new("chrt");
+    command.args(["--idle", "0"]).arg(std::env::current_exe()?);
+    command.args(["sink", "--listen", &listen.to_string()]);
+    appetite.arguments(&mut command);
+    Ok((listen, Running::start("sink", PROXY_CORE, &command, dir)?))
 }
 
 /// Lets the attacker run to its end and watches the proxy meanwhile.
 fn strike(
     options: &AttacksOptions,
-    (attack, connections): (&Attack, u32),
-    dir: &Path,
+    Assault { attack, connections, .. }: Assault<'_>,
+    (target, dir): (SocketAddr, &Path),
     started: &Started,
 ) -> Result<(Outcome, Strain)> {
     // Runs only while nobody else on its core wants to.
     let mut command = Command::new("chrt");
     command.args(["--idle", "0"]).arg(std::env::current_exe()?);
-    command.args(["attacker", "--attack", attack.name, "--target", &started.listen.to_string()]);
+    command.args(["attacker", "--attack", attack.name, "--target", &target.to_string()]);
     command.args(["--connections", &connections.to_string(), "--seconds", &options.seconds.to_string()]);
     let quiet_bytes = started.running.memory()?.anonymous_bytes;
     let (cpu_before, begin) = (started.running.cpu_time()?, Instant::now());
@@ -147,7 +223,7 @@ fn strike(
 // === impl Phases ===
 
 impl Phases {
-    fn figures(&self, records: &[Record]) -> Result<report::VictimFigures> {
+    fn figures(&self, records: &[Record]) -> Result<VictimFigures> {
         let during = |from: Instant, until: Option<Instant>| {
             records
                 .iter()
@@ -166,7 +242,7 @@ impl Phases {
             .filter(|record| millis(record).is_none_or(|millis| millis > tolerated))
             .map(|record| record.due + record.latency.unwrap_or_default() - self.after)
             .max();
-        Ok(report::VictimFigures {
+        Ok(VictimFigures {
             served_share,
             quiet_p99_millis: quiet,
             attack_p99_millis: p99(served).unwrap_or(f64::INFINITY),

@@ -2,15 +2,17 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::attacks::script::ATTACKS;
+use crate::attacks::sink::Appetite;
 use crate::peer::Peer;
 use crate::scenario::Pace;
 
-pub(crate) use self::options::{AttacksOptions, ControlLoadOptions, RunOptions, Task};
+pub(crate) use self::options::{AttacksOptions, Control, ControlLoadOptions, RunOptions, Task};
 
 mod options;
 
@@ -33,6 +35,7 @@ pub(crate) fn parse() -> Result<Task> {
             connections: m.get_many("connections").context("--connections is missing")?.copied().collect(),
             seconds: required(m, "seconds")?,
             rate: required(m, "rate")?,
+            control: if m.get_flag("no-sink") { Control::None } else { Control::Sink },
             save: m.get_one("save").cloned(),
         })),
         Some(("control-load", m)) => Ok(Task::ControlLoad(ControlLoadOptions {
@@ -65,6 +68,13 @@ fn process(name: &str, m: &ArgMatches) -> Result<Task> {
             connections: required(m, "connections")?,
             seconds: required(m, "seconds")?,
         }),
+        "sink" => Ok(Task::Sink {
+            listen: required(m, "listen")?,
+            appetite: Appetite {
+                bytes: required(m, "bytes")?,
+                life: Duration::from_micros(required(m, "micros")?),
+            },
+        }),
         _ => anyhow::bail!("{name} is not a subcommand; see --help"),
     }
 }
@@ -91,6 +101,12 @@ fn command() -> Command {
                 .arg(Arg::new("attack").long("attack").required(true))
                 .arg(count("connections", "1", "connections to attack from"))
                 .arg(count("seconds", "30", "for how long")),
+        )
+        .subcommand(
+            hidden("sink", &["listen"]).args(
+                ["bytes", "micros"]
+                    .map(|name| Arg::new(name).long(name).required(true).value_parser(value_parser!(u64))),
+            ),
         )
 }
 
@@ -184,6 +200,12 @@ fn attacks() -> Command {
         )
         .arg(count("seconds", "30", "length of each attack; nine seconds more are for before and after"))
         .arg(count("rate", "200", "the victim's requests per second"))
+        .arg(
+            Arg::new("no-sink")
+                .long("no-sink")
+                .action(ArgAction::SetTrue)
+                .help("measure no attack a second time on a sink beside the proxy: half the time, and nothing to tell the machine's part by"),
+        )
         .arg(save_arg())
 }
 

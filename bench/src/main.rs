@@ -64,6 +64,7 @@ fn perform() -> Result<()> {
         cli::Task::Attacker { attack, target, connections, seconds } => {
             attacks::attacker::run(&attack, target, connections, seconds)
         }
+        cli::Task::Sink { listen, appetite } => attacks::sink::run(listen, appetite),
         cli::Task::ControlLoad(options) => control::load(&options),
         cli::Task::Relay { listen, upstream } => relay::run(listen, upstream),
         cli::Task::HyperRelay { listen, baseline, fork } => http2::relay::run(listen, baseline, fork),

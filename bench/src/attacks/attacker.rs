@@ -89,7 +89,7 @@ fn thread(attack: &Attack, target: SocketAddr, number: u32, end: Instant) -> Out
 
 /// Attacks on one connection until it ends or the time does.
 fn connection(attack: &Attack, wire: &mut Wire, state: &mut State) -> Result<(), Closed> {
-    let reads = attack.reading == Reading::Always;
+    let reads = attack.reading != Reading::Never;
     while Instant::now() < state.end && wire.seen.goaway.is_none() {
         let pause = (attack.step)(wire, state)?;
         state.steps = state.steps.saturating_add(1);

@@ -34,6 +34,8 @@ pub(crate) struct Attack {
 pub(super) enum Reading {
     Always,
     Never,
+    /// Always, and what is sent next depends on it.
+    Awaited,
 }
 
 /// Does what comes next and says how long to wait after it.
@@ -121,6 +123,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack("H12", "races", "frames and ends of streams in random order", races),
     Attack {
         settings: WIDE_WINDOW,
+        reading: Reading::Awaited,
         ..attack(
             "H13",
             "window-leak",

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::attacks::script::Attack;
+use crate::attacks::sink::Appetite;
 use crate::peer::Peer;
 use crate::scenario::Pace;
 
@@ -32,6 +33,11 @@ pub(crate) enum Task {
         target: SocketAddr,
         connections: u32,
         seconds: u32,
+    },
+    /// What is attacked in place of a proxy; started like the floor.
+    Sink {
+        listen: SocketAddr,
+        appetite: Appetite,
     },
     /// The backends that speak HTTP/2; started like the floor.
     Echo {
@@ -63,7 +69,15 @@ pub(crate) struct AttacksOptions {
     pub(crate) seconds: u32,
     /// The victim's requests per second.
     pub(crate) rate: u32,
+    pub(crate) control: Control,
     pub(crate) save: Option<PathBuf>,
+}
+
+/// Whether each attack is measured a second time, on a sink beside the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Control {
+    Sink,
+    None,
 }
 
 impl AttacksOptions {
