@@ -9,7 +9,7 @@ trap 'rm -rf "${leftovers[@]}"' EXIT
 needs=(nginx:nginx haproxy:haproxy wrk:wrk curl:curl redis-server:redis-server redis-cli:redis-tools
   nghttp:nghttp2-client h2load:nghttp2-client nghttpd:nghttp2-server psql:postgresql-client nft:nftables
   iptables:iptables ip:iproute2 node:nodejs npm:npm python3:python3 pip3:python3-pip go:golang-go
-  prlimit:util-linux setpriv:util-linux)
+  prlimit:util-linux setpriv:util-linux testssl:testssl.sh)
 missing=()
 for need in "${needs[@]}"; do
   PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")

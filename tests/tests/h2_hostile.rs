@@ -20,10 +20,13 @@ mod early;
 #[path = "h2_hostile/rows.rs"]
 mod rows;
 
+use std::process::Command;
+use std::time::Duration;
+
 use rows::{Expect, Row, rows};
 use spurline_tests::h2::{Answer, Client, Finish, Upstream};
 use spurline_tests::wire::frame::Frame;
-use spurline_tests::{Builder, Recorder, TestProxy};
+use spurline_tests::{Builder, Recorder, TestProxy, run, servers, tool};
 
 const WORKLOAD: &str = "shop/Deployment/cart";
 /// The key of a listener before an upstream that knows no HTTP/2.
@@ -108,6 +111,24 @@ fn malformed_requests_reach_no_upstream_of_http1() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert_eq!(recorder.violations(), [""; 0]);
     let bytes = recorder.raw().concat();
+    assert!(!String::from_utf8_lossy(&bytes).to_lowercase().contains("evil: 1"), "something was injected");
+}
+
+/// The same by another implementation of frames and HPACK, so that an error in ours cannot hide one in the proxy.
+#[test]
+fn what_python_hyper_sends_is_refused_or_served_as_it_has_to_be() {
+    let (one, upstream) = (Recorder::start("one"), Upstream::start("two"));
+    let proxies = [(one.address(), HTTP1), (upstream.address(), ",upstream_protocol=http2")];
+    for (address, more) in proxies {
+        let proxy = listening(address, more).flag("--http2-flood-pause", "0").start();
+        let mut command = Command::new("python3");
+        command.arg(servers::script("http2_frames.py")).env("PYTHONPATH", tool("python"));
+        command.args([proxy.address().ip().to_string(), proxy.address().port().to_string()]);
+        let finished = run(command, Duration::from_secs(300));
+        assert_eq!(finished.code, Some(0), "{more}:\n{}\n{}", finished.stdout, finished.stderr);
+    }
+    assert_eq!((one.violations(), upstream.violations()), (vec![], vec![]));
+    let bytes = one.raw().concat();
     assert!(!String::from_utf8_lossy(&bytes).to_lowercase().contains("evil: 1"), "something was injected");
 }
 

@@ -17,6 +17,8 @@ mod clients;
 mod hostile;
 #[path = "tls/reload.rs"]
 mod reload;
+#[path = "tls/testssl.rs"]
+mod testssl;
 #[path = "tls/upstream.rs"]
 mod upstream;
 
