@@ -20,6 +20,8 @@ pub struct Extractor {
     /// The main member first.
     pub(crate) members: Vec<String>,
     pub(crate) gateway: GatewayCarriers,
+    /// The names whose values are keys.
+    keyed: NameSet,
     /// What is read one after the other until something holds a key.
     steps: Vec<Step>,
     on_conflict: OnConflict,
@@ -137,22 +139,29 @@ impl Extractor {
         };
         let baggage = self.list(request, seen, Role::Baggage, parse);
         let tracestate = self.list(request, seen, Role::Tracestate, parse);
-        extraction.malformed = baggage.malformed.saturating_add(tracestate.malformed);
+        if baggage.is_none()
+            && tracestate.is_none()
+            && seen & self.keyed == 0
+            && self.gateway.order.is_empty()
+        {
+            return extraction;
+        }
+        let (baggage, tracestate) = (baggage.as_ref(), tracestate.as_ref());
+        let lists = [baggage, tracestate].into_iter().flatten();
+        extraction.malformed = lists.clone().fold(0, |sum, found| sum.saturating_add(found.malformed));
         for step in &self.steps {
             match *step {
                 Step::Field(at, carrier) if seen & (1 << at) != 0 => {
                     extraction.note_single(carrier, self.single(request, at, parse));
                 }
                 Step::Field(..) => {}
-                Step::Baggage(member, carrier) => extraction.note_member(carrier, &baggage, member),
-                Step::Tracestate(member, carrier) => extraction.note_member(carrier, &tracestate, member),
+                Step::Baggage(member, carrier) => extraction.note_member(carrier, baggage, member),
+                Step::Tracestate(member, carrier) => extraction.note_member(carrier, tracestate, member),
                 Step::Gateway(carrier) => self.note_gateway(&mut extraction, carrier, request, parse),
             }
         }
-        for found in [&baggage, &tracestate] {
-            extraction.note_conflict(found.conflict);
-        }
-        let in_baggage = baggage.keys.first().is_some_and(Option::is_some);
+        lists.for_each(|found| extraction.note_conflict(found.conflict));
+        let in_baggage = baggage.is_some_and(|found| matches!(found.keys, [Some(_), ..]));
         extraction.canonical = in_baggage && extraction.conflict.is_none();
         extraction
     }
@@ -192,15 +201,13 @@ impl Extractor {
         seen: NameSet,
         role: Role,
         parse: &mut impl FnMut(&[u8]) -> Option<RoutingKey>,
-    ) -> Found
+    ) -> Option<Found>
     where
         I: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     {
         let list = if role == Role::Baggage { List::Baggage } else { List::Tracestate };
-        match self.names.seen(role, seen) {
-            Some(at) => list.read(self.lines(request, at), &self.members, parse),
-            None => Found::default(),
-        }
+        let at = self.names.seen(role, seen)?;
+        list.read(self.lines(request, at), &self.members, parse)
     }
 
     fn is_asked<'a, I>(&self, request: &Request<'a, I>, seen: NameSet, role: Role) -> bool
@@ -268,7 +275,8 @@ impl Extraction {
         self.present.insert(carrier);
     }
 
-    fn note_member(&mut self, carrier: Carrier, found: &Found, member: usize) {
+    fn note_member(&mut self, carrier: Carrier, found: Option<&Found>, member: usize) {
+        let Some(found) = found else { return };
         if found.named & (1 << member) != 0 {
             self.present.insert(carrier);
         }

@@ -3,6 +3,8 @@
 //! Only what is needed to find a member and to change or drop it. Members of others are never judged: whatever stands
 //! between two commas is theirs, and is kept byte for byte.
 
+use memchr::{memchr, memchr_iter, memmem};
+
 use crate::{RoutingKey, carrier::CarrierConfig, percent};
 
 /// The main member and the legacy ones.
@@ -67,11 +69,6 @@ pub(crate) struct Found {
 // === impl List ===
 
 impl List {
-    /// The members of one line; what is empty between two commas is none.
-    pub(crate) fn members(self, line: &[u8]) -> impl Iterator<Item = Member<'_>> {
-        segments(line).filter(|raw| !trim(raw).is_empty()).map(move |raw| self.member(raw))
-    }
-
     /// Whether a list is larger than what everybody on the way must keep.
     pub(crate) fn is_oversize(self, size: Size) -> bool {
         match self {
@@ -92,28 +89,55 @@ impl List {
         }
     }
 
-    /// Reads the keys of all `names` in one go. A list that is oversize yields none: what a later hop may cut off must
-    /// not decide.
+    /// Reads the keys of all `names` in one go; `None` where none of them occurs. A list that is oversize yields none: what
+    /// a later hop may cut off must not decide. Its members are not gone through any further then.
     pub(crate) fn read<'a>(
         self,
         lines: impl Iterator<Item = &'a [u8]>,
         names: &[String],
         parse: &mut impl FnMut(&[u8]) -> Option<RoutingKey>,
-    ) -> Found {
+    ) -> Option<Found> {
         let (mut found, mut size) = (Found::default(), Size::default());
         for line in lines {
             size.add_line(line);
-            for member in self.members(line) {
+            for raw in members(line) {
+                if self.is_oversize(size) {
+                    break;
+                }
                 size.members += 1;
+                if !names.iter().any(|name| raw.starts_with(name.as_bytes())) {
+                    continue;
+                }
+                let member = self.member(raw);
                 if let Some(at) = position(names, &member) {
                     found.note(at, self.value(&member, parse));
                 }
             }
+            if self.is_oversize(size) {
+                found.named |= self.names_in(line, names);
+            }
         }
-        match self.is_oversize(size) {
-            true => Found { malformed: u16::from(found.named != 0), named: found.named, ..Found::default() },
-            false => found,
+        if found.named == 0 {
+            return None;
         }
+        let oversize = self.is_oversize(size);
+        Some(if oversize { Found { malformed: 1, named: found.named, ..Found::default() } } else { found })
+    }
+
+    /// Which of `names` members of a line have, a bit each, found without going through the members.
+    fn names_in(self, line: &[u8], names: &[String]) -> u8 {
+        let is_name = |start: usize, name: &str| {
+            let (before, rest) = line.split_at_checked(start).unwrap_or_default();
+            let after = trim_start(rest.get(name.len()..).unwrap_or_default());
+            matches!(trim_end(before), [] | [.., b','])
+                && match after {
+                    [] | [b'=' | b',', ..] => true,
+                    [b';', ..] => self == Self::Baggage,
+                    _ => false,
+                }
+        };
+        let occurs = |name: &str| memmem::find_iter(line, name).any(|start| is_name(start, name));
+        (0..).zip(names).filter(|(_, name)| occurs(name)).fold(0, |named, (at, _)| named | 1 << at)
     }
 
     /// The line after a change of its members; `None` if nothing changes, empty if no member is left.
@@ -127,7 +151,7 @@ impl List {
         let mut first = true;
         for raw in segments(line) {
             let member = self.member(raw);
-            let decision = if trim(raw).is_empty() { Change::Keep } else { change(&member) };
+            let decision = if trim_start(raw).is_empty() { Change::Keep } else { change(&member) };
             changes += usize::from(decision != Change::Keep);
             if decision == Change::Remove {
                 continue;
@@ -141,24 +165,20 @@ impl List {
                 _ => kept.extend_from_slice(raw),
             }
         }
-        let empty = self.members(&kept).next().is_none();
+        let empty = members(&kept).next().is_none();
         (changes > 0).then(|| if empty { Vec::new() } else { trim(&kept).to_vec() })
     }
 
     fn member(self, raw: &[u8]) -> Member<'_> {
         let end = match self {
-            Self::Baggage => raw.iter().position(|&byte| byte == b';'),
+            Self::Baggage => memchr(b';', raw),
             Self::Tracestate => None,
         };
         let pair = end.and_then(|end| raw.get(..end)).unwrap_or(raw);
-        let mut parts = pair.splitn(2, |&byte| byte == b'=');
-        let name = trim(parts.next().unwrap_or_default());
-        let value = match parts.next() {
-            Some(value) => trim(value),
-            // Where the value would stand.
-            None => pair.get(pair.len()..).unwrap_or_default(),
-        };
-        Member { name, value, raw }
+        // Without one, the value would stand at the end.
+        let equals = memchr(b'=', pair).unwrap_or(pair.len());
+        let (name, value) = pair.split_at_checked(equals).unwrap_or_default();
+        Member { name: trim(name), value: trim(value.strip_prefix(b"=").unwrap_or(value)), raw }
     }
 }
 
@@ -187,8 +207,8 @@ impl Size {
         self.bytes += trim(line).len();
     }
 
-    pub(crate) fn add_members(&mut self, list: List, line: &[u8]) {
-        self.members += list.members(line).count();
+    pub(crate) fn add_members(&mut self, line: &[u8]) {
+        self.members += members(line).count();
     }
 
     /// Whether one more member of so many bytes keeps a `baggage` within its limits.
@@ -233,25 +253,42 @@ pub(crate) fn append(line: &mut Vec<u8>, member: &[u8]) {
 
 /// Without optional white space (RFC 9110 section 5.6.3) around it.
 pub(crate) fn trim(value: &[u8]) -> &[u8] {
-    let end = value.iter().rposition(|byte| !is_blank(byte)).map_or(0, |last| last + 1);
-    trim_start(value.get(..end).unwrap_or_default())
+    trim_start(trim_end(value))
 }
 
-fn trim_start(value: &[u8]) -> &[u8] {
-    let start = value.iter().position(|byte| !is_blank(byte)).unwrap_or(value.len());
-    value.get(start..).unwrap_or_default()
+fn trim_start(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    value
 }
 
-fn is_blank(byte: &u8) -> bool {
-    matches!(byte, b' ' | b'\t')
+fn trim_end(mut value: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
+/// The members of a line, without white space before them; what is empty between two commas is none.
+fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    segments(line).map(trim_start).filter(|member| !member.is_empty())
+}
+
+/// All that stands between commas.
 fn segments(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|&byte| byte == b',')
+    let mut start = 0;
+    memchr_iter(b',', line).chain([line.len()]).map(move |end| {
+        let segment = line.get(start..end).unwrap_or_default();
+        start = end + 1;
+        segment
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn names() -> Vec<String> {
@@ -260,7 +297,7 @@ mod tests {
 
     fn read(list: List, lines: &[&str]) -> Found {
         let lines = lines.iter().map(|line| line.as_bytes());
-        list.read(lines, &names(), &mut |value| RoutingKey::parse(value).ok())
+        list.read(lines, &names(), &mut |value| RoutingKey::parse(value).ok()).unwrap_or_default()
     }
 
     fn key(text: &str) -> RoutingKey {
@@ -303,6 +340,20 @@ mod tests {
         assert_eq!(read(List::Baggage, &[&long, ""]).keys[0], None);
         assert_eq!(read(List::Tracestate, &[&"a=1,".repeat(32), "k=v"]).keys[0], None);
         assert_eq!(read(List::Baggage, &["a=1,".repeat(99).as_str()]).malformed, 0);
+    }
+
+    proptest! {
+        #[test]
+        fn names_of_an_oversize_list_are_found_as_in_any_other(line in "[kold=;, \t]{0,40}") {
+            for list in [List::Baggage, List::Tracestate] {
+                let named = read(list, &[&line]).named;
+                prop_assert_eq!(list.names_in(line.as_bytes(), &names()), named);
+                let many = "a=1,".repeat(65);
+                prop_assert_eq!(read(list, &[&line, &many]).named, named);
+                prop_assert_eq!(read(list, &[&many, &line]).named, named);
+                prop_assert_eq!(read(list, &[&format!("{many}{line}")]).named, named);
+            }
+        }
     }
 
     #[test]

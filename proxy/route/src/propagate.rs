@@ -178,7 +178,7 @@ where
             let mut size = Size::default();
             for line in self.extractor.lines(self.request, at) {
                 size.add_line(line);
-                size.add_members(list, line);
+                size.add_members(line);
             }
             self.oversize |= NameSet::from(list.is_oversize(size)) << at;
         }
@@ -225,20 +225,20 @@ where
         let line = members::trim(value);
         let oversize = self.oversize & (1 << at) != 0;
         let mut holds_key = false;
-        let rewritten = list.rewrite(line, |member| {
-            if oversize {
-                return Change::Keep;
-            }
-            let (change, holds) = self.judge(list, member);
-            holds_key |= holds;
-            change
-        });
+        let mut rewrite = || {
+            list.rewrite(line, |member| {
+                let (change, holds) = self.judge(list, member);
+                holds_key |= holds;
+                change
+            })
+        };
+        let rewritten = if oversize { None } else { rewrite() };
         if list == List::Baggage {
             let after = rewritten.as_deref().unwrap_or(line);
             self.canonical |= holds_key;
             self.last = Some((index, value));
             self.size.add_line(after);
-            self.size.add_members(list, after);
+            self.size.add_members(after);
         }
         self.push_line(index, rewritten);
     }

@@ -57,7 +57,9 @@ pub(super) fn extractor(config: CarrierConfig) -> Result<Extractor, CarrierError
     check_unique(names.iter().map(|(name, _)| name))?;
     let names = Names::new(names);
     let steps = steps(&names, members.len(), &gateway);
-    Ok(Extractor { names, members, gateway, steps, on_conflict, own_key })
+    let keyed = names.iter().filter(|(_, _, role)| matches!(role, Role::Key(_)));
+    let keyed = keyed.fold(0, |keyed, (at, _, _)| keyed | 1 << at);
+    Ok(Extractor { names, members, gateway, keyed, steps, on_conflict, own_key })
 }
 
 /// Custom headers first, so that a custom header's index is its position.
