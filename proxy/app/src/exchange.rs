@@ -253,15 +253,14 @@ impl<'a> Exchange<'a> {
             return self.unopened(&lease);
         }
         let explanation = explain::explain(&self.connection.origin, &self.record, lease.addr());
-        let (patience, web) = (self.patience(), self.web().map(|web| web.response));
-        let timing = (self.started, patience);
-        let watched = self.watched();
-        let mut relay = Relay::new(self.worker, self.connection, &mut lease, &mut self.body, timing)
-            .with_web(web)
-            .with_watched(watched)
-            .with_handshake(handshake.as_ref().map(|(_, handshake)| handshake))
-            .with_request(&self.head, upgrade, self.closes)
-            .with_explanation(explanation);
+        let timing = (self.started, self.patience());
+        let (web, watched) = (self.web().map(|web| web.response), self.watched());
+        let mut relay = Relay::new(self.worker, self.connection, &mut lease, &mut self.body, timing);
+        relay.set_web(web);
+        relay.set_watched(watched);
+        relay.set_handshake(handshake.as_ref().map(|(_, handshake)| handshake));
+        relay.set_request(&self.head, upgrade, self.closes);
+        relay.set_explanation(explanation);
         let end = (&mut relay).await;
         let summary = relay.finish();
         self.record.status = summary.status;

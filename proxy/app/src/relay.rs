@@ -124,13 +124,12 @@ impl<'a> Relay<'a> {
         body: &'a mut RequestBody,
         (started, patience): (Instant, Patience),
     ) -> Self {
-        let response = Response::new(worker);
         Self {
             worker,
             connection,
             lease,
             body,
-            response,
+            response: Response::new(),
             started,
             patience,
             watched: None,
@@ -141,38 +140,28 @@ impl<'a> Relay<'a> {
     }
 
     /// What the response depends on.
-    pub(crate) fn with_request(
-        mut self,
-        head: &'a Head,
-        upgrade: Option<&'a h1::Upgrade>,
-        closes: bool,
-    ) -> Self {
+    pub(crate) fn set_request(&mut self, head: &'a Head, upgrade: Option<&'a h1::Upgrade>, closes: bool) {
         self.response.set_request(head, upgrade, closes);
-        self
     }
 
     /// The request asks for WebSocket on behalf of a client of HTTP/2.
-    pub(crate) fn with_handshake(mut self, handshake: Option<&'a Handshake>) -> Self {
+    pub(crate) fn set_handshake(&mut self, handshake: Option<&'a Handshake>) {
         self.response.handshake = handshake;
-        self
     }
 
     /// What becomes a tunnel on a stream ends some time after the override of that key.
-    pub(crate) fn with_watched(mut self, key: Option<RoutingKey>) -> Self {
+    pub(crate) fn set_watched(&mut self, key: Option<RoutingKey>) {
         self.watched = key;
-        self
     }
 
     /// The response is to become one of gRPC-web.
-    pub(crate) fn with_web(mut self, coding: Option<grpc::Coding>) -> Self {
+    pub(crate) fn set_web(&mut self, coding: Option<grpc::Coding>) {
         self.response.web = coding;
-        self
     }
 
     /// A field to add to the response.
-    pub(crate) fn with_explanation(mut self, explanation: Option<String>) -> Self {
+    pub(crate) fn set_explanation(&mut self, explanation: Option<String>) {
         self.response.explanation = explanation;
-        self
     }
 
     pub(crate) fn finish(self) -> Summary {

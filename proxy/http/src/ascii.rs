@@ -39,10 +39,12 @@ pub(crate) fn decimal(value: &[u8]) -> Option<u64> {
     /// More digits than this overflow the signed 64 bits in which many servers keep a length.
     const DIGITS_MAX: usize = 18;
     let canonical = value == b"0" || value.first().is_some_and(|first| (b'1'..=b'9').contains(first));
-    if !canonical || value.len() > DIGITS_MAX || !value.iter().all(u8::is_ascii_digit) {
+    if !canonical || value.len() > DIGITS_MAX {
         return None;
     }
-    std::str::from_utf8(value).ok()?.parse().ok()
+    value
+        .iter()
+        .try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + u64::from(byte - b'0')))
 }
 
 #[cfg(test)]

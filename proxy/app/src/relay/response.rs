@@ -61,14 +61,14 @@ pub(super) enum State {
 // === impl Response ===
 
 impl<'a> Response<'a> {
-    pub(super) fn new(worker: &Worker) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             state: State::Head,
             explanation: None,
             web: None,
             handshake: None,
             switched: false,
-            head: worker.heads().take(),
+            head: Head::default(),
             request: None,
             upgrade: None,
             closes: false,
@@ -224,6 +224,9 @@ impl Relay<'_> {
         }
         if link.input.is_empty() {
             return Ok(None);
+        }
+        if response.head.capacity_bytes() == 0 {
+            response.head = self.worker.heads().take();
         }
         let limits = &self.worker.params().http;
         let method = response.request.map(Head::method).unwrap_or(spurline_http::Method(b""));

@@ -60,6 +60,7 @@ pub(in crate::h2) struct Collector<'a> {
     bytes: usize,
     fields: usize,
     cookies: usize,
+    content_lengths: usize,
     /// The pseudo-fields that came, a bit each.
     pseudo: u8,
     meta: HeadMeta,
@@ -106,6 +107,7 @@ impl<'a> Collector<'a> {
             bytes: 0,
             fields: 0,
             cookies: 0,
+            content_lengths: 0,
             pseudo: 0,
             meta: HeadMeta::default(),
             refusal: None,
@@ -129,16 +131,13 @@ impl<'a> Collector<'a> {
     ///
     /// # Errors
     /// Only [`BlockError::Bomb`]; any other refusal is kept for the end.
+    #[inline]
     pub(in crate::h2) fn take_line(&mut self, line: Line) -> Result<(), BlockError> {
         /// What a field costs beside its bytes; `: ` and CRLF are in the line.
         const OVERHEAD_BYTES: usize = 32 - 4;
         self.bytes += self.head.block.len() - line.start + OVERHEAD_BYTES;
         if self.bytes > self.bytes_max {
-            if self.bytes > BOMB_FACTOR * self.bytes_max {
-                return Err(BlockError::Bomb);
-            }
-            let error = if self.is_trailers() { Error::TrailersTooLarge } else { Error::HeadTooLarge };
-            self.refuse(BlockError::TooLarge(error));
+            self.exceed()?;
         }
         if let Some(defect) = line.judged.defect() {
             self.refuse(BlockError::Malformed(defect));
@@ -152,10 +151,21 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
+    #[cold]
+    fn exceed(&mut self) -> Result<(), BlockError> {
+        if self.bytes > BOMB_FACTOR * self.bytes_max {
+            return Err(BlockError::Bomb);
+        }
+        let error = if self.is_trailers() { Error::TrailersTooLarge } else { Error::HeadTooLarge };
+        self.refuse(BlockError::TooLarge(error));
+        Ok(())
+    }
+
     fn is_trailers(&self) -> bool {
         self.section == Section::Trailers
     }
 
+    #[cold]
     fn refuse(&mut self, error: BlockError) {
         self.refusal.get_or_insert(error);
     }
@@ -187,6 +197,7 @@ impl<'a> Collector<'a> {
         }
     }
 
+    #[inline]
     fn take_field(&mut self, line: Line) {
         self.fields += 1;
         if self.fields > self.fields_max {
@@ -204,6 +215,7 @@ impl<'a> Collector<'a> {
         match token {
             Token::HOST if self.head.names & bit(Name::Host) != 0 => return self.drop_host(line, value),
             Token::COOKIE => self.cookies += 1,
+            Token::CONTENT_LENGTH => self.content_lengths += 1,
             Token::EXPECT => self.meta.expects_continue = true,
             _ => {}
         }
@@ -230,6 +242,7 @@ impl<'a> Collector<'a> {
         (Span::new(line.start, name_end), Span::new(name_end + 2, value_end))
     }
 
+    #[inline]
     fn push(&mut self, line: Line, (name, value): (Span, Span), known: Name) {
         self.head.names |= bit(known);
         self.head.fields.push(Field {
@@ -265,7 +278,7 @@ impl<'a> Collector<'a> {
 
     fn finish_request(&mut self) -> Result<(), Error> {
         self.head.start = Start::Request;
-        self.meta.content_length = content_length(self.head)?;
+        self.meta.content_length = self.content_length()?;
         let has = |token: Token| self.pseudo & token.pseudo_bit() != 0;
         self.meta.has_protocol = has(Token::PROTOCOL);
         let method = self.head.method();
@@ -298,7 +311,7 @@ impl<'a> Collector<'a> {
         if status == 0 {
             return Err(Error::PseudoField);
         }
-        self.meta.content_length = content_length(self.head)?;
+        self.meta.content_length = self.content_length()?;
         if status < 200 || status == 204 {
             // A server MUST NOT send it there (RFC 9110 section 8.6), and a client that believes it waits for a body.
             self.head.remove_all(Name::ContentLength);
@@ -336,14 +349,16 @@ impl<'a> Collector<'a> {
             !std::mem::replace(&mut joined, true)
         });
     }
-}
 
-/// One plain decimal number, once (RFC 9110 section 8.6).
-fn content_length(head: &Head) -> Result<Option<u64>, Error> {
-    let mut lengths = head.values(Name::ContentLength);
-    match (lengths.next(), lengths.next()) {
-        (None, _) => Ok(None),
-        (Some(_), Some(_)) => Err(Error::ContentLengthRepeated),
-        (Some(length), None) => ascii::decimal(length).map(Some).ok_or(Error::ContentLength),
+    /// One plain decimal number, once (RFC 9110 section 8.6).
+    fn content_length(&self) -> Result<Option<u64>, Error> {
+        match self.content_lengths {
+            0 => Ok(None),
+            1 => {
+                let length = self.head.value(Name::ContentLength).and_then(ascii::decimal);
+                length.map(Some).ok_or(Error::ContentLength)
+            }
+            _ => Err(Error::ContentLengthRepeated),
+        }
     }
 }

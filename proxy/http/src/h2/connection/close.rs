@@ -4,7 +4,7 @@ use super::{Connection, Event, GoAway, Leaving, ResetBy, Role};
 use crate::h2::{
     ErrorCode, StreamId, Violation,
     frame::{self, Kind},
-    stream::{Closing, Progress, Turn},
+    stream::{Closing, Progress, Stream, Turn},
 };
 
 /// What a frame is on a stream that is not there.
@@ -93,7 +93,7 @@ impl Connection {
 
     /// Ends a direction. A stream of which both have ended stays while the caller holds data of it, so that the window
     /// of the connection bounds what callers hold.
-    fn end(&mut self, id: StreamId, apply: impl FnOnce(&mut crate::h2::stream::Stream)) {
+    fn end(&mut self, id: StreamId, apply: impl FnOnce(&mut Stream)) {
         let Some(stream) = self.streams.get_mut(id) else { return };
         let was_closed = stream.is_closed();
         apply(stream);
@@ -119,9 +119,9 @@ impl Connection {
     }
 
     pub(super) fn forget(&mut self, id: StreamId, closing: Closing) -> bool {
-        let Some(stream) = self.streams.remove(id) else { return false };
-        self.give_back(stream.held);
-        match stream.turn {
+        let Some(&Stream { held, turn, .. }) = self.streams.remove(id) else { return false };
+        self.give_back(held);
+        match turn {
             Turn::Waiting => self.queue.remove(id),
             Turn::Granted(round) => {
                 self.queue.release(round);

@@ -155,7 +155,7 @@ impl Default for Decoder {
 fn lookup(table: &DynamicTable<Judged>, index: usize) -> Result<(&[u8], Judged), BlockError> {
     match index.checked_sub(static_table::ENTRIES + 1) {
         Some(age) => table.get(age).map(|(line, judged)| (line, *judged)),
-        None => static_table::get(index).map(|entry| (entry.line, entry.judged())),
+        None => static_table::get(index).map(|entry| (entry.line, entry.judged)),
     }
     .ok_or(BlockError::Compression)
 }

@@ -124,8 +124,9 @@ impl Encoder {
     fn encode_field(&mut self, head: &Head, field: &Field, out: &mut Vec<u8>) {
         let (name, value) = (field.name.of(&head.block), field.value.of(&head.block));
         let token = if field.token == Token::UNSEEN { Token::of(name) } else { field.token };
-        let name = if token.has_name() { b"" } else { name };
-        if name.iter().any(u8::is_ascii_uppercase) {
+        if token.has_name() {
+            self.encode_as(Outgoing { token, name: b"", value }, field, out);
+        } else if name.iter().any(u8::is_ascii_uppercase) {
             let mut lower = std::mem::take(&mut self.lower);
             lower.clear();
             lower.extend(name.iter().map(u8::to_ascii_lowercase));

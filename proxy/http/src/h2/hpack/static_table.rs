@@ -12,24 +12,24 @@ pub(super) const ENTRIES: usize = 61;
 #[derive(Clone, Copy)]
 pub(super) struct StaticEntry {
     pub(super) line: &'static [u8],
-    /// Bytes of the name as it stands in the line.
-    pub(super) name_bytes: usize,
-    pub(super) token: Token,
+    pub(super) judged: Judged,
 }
 
 impl StaticEntry {
-    pub(super) fn judged(&self) -> Judged {
-        let value = self.value();
+    const fn new(line: &'static [u8], name_bytes: u32, token: Token) -> Self {
         // The values that are there are good; what may not be empty is said by its token.
-        let value_defect = if value.is_empty() { Judged::value(self.token, value) } else { None };
-        let name_defect = (self.token == Token::TRANSFER_ENCODING).then_some(Error::ConnectionField);
-        let (token, known) = (self.token, self.token.known());
-        Judged { token, known, name_defect, value_defect, name_bytes: self.name_bytes as u32 }
-    }
-
-    pub(super) fn value(&self) -> &'static [u8] {
-        let end = self.line.len().saturating_sub(2);
-        self.line.get(self.name_bytes + 2..end).unwrap_or_default()
+        let is_empty = line.len() == name_bytes as usize + 4;
+        let value_defect = match token {
+            Token::AUTHORITY | Token::HOST if is_empty => Some(Error::Authority),
+            Token::EXPECT if is_empty => Some(Error::Expectation),
+            _ => None,
+        };
+        let name_defect = match token {
+            Token::TRANSFER_ENCODING => Some(Error::ConnectionField),
+            _ => None,
+        };
+        let judged = Judged { token, known: token.known(), name_defect, value_defect, name_bytes };
+        Self { line, judged }
     }
 }
 
@@ -40,32 +40,44 @@ pub(super) fn get(index: usize) -> Option<&'static StaticEntry> {
 
 /// The entry that is the whole field.
 pub(super) fn find(token: Token, value: &[u8]) -> Option<usize> {
-    match (token, value) {
-        (Token::METHOD, b"GET") => Some(2),
-        (Token::METHOD, b"POST") => Some(3),
-        (Token::PATH, b"/") => Some(4),
-        (Token::PATH, b"/index.html") => Some(5),
-        (Token::SCHEME, b"http") => Some(6),
-        (Token::SCHEME, b"https") => Some(7),
-        (Token::STATUS, b"200") => Some(8),
-        (Token::STATUS, b"204") => Some(9),
-        (Token::STATUS, b"206") => Some(10),
-        (Token::STATUS, b"304") => Some(11),
-        (Token::STATUS, b"400") => Some(12),
-        (Token::STATUS, b"404") => Some(13),
-        (Token::STATUS, b"500") => Some(14),
-        (Token::ACCEPT_ENCODING, b"gzip, deflate") => Some(16),
+    match token {
+        Token::METHOD => match value {
+            b"GET" => Some(2),
+            b"POST" => Some(3),
+            _ => None,
+        },
+        Token::PATH => match value {
+            b"/" => Some(4),
+            b"/index.html" => Some(5),
+            _ => None,
+        },
+        Token::SCHEME => match value {
+            b"http" => Some(6),
+            b"https" => Some(7),
+            _ => None,
+        },
+        Token::STATUS => match value {
+            b"200" => Some(8),
+            b"204" => Some(9),
+            b"206" => Some(10),
+            b"304" => Some(11),
+            b"400" => Some(12),
+            b"404" => Some(13),
+            b"500" => Some(14),
+            _ => None,
+        },
+        Token::ACCEPT_ENCODING if value == b"gzip, deflate" => Some(16),
         _ => None,
     }
 }
 
 macro_rules! entries {
     ($($token:ident $name:literal $value:literal,)*) => {
-        [$(StaticEntry {
-            line: concat!($name, ": ", $value, "\r\n").as_bytes(),
-            name_bytes: $name.len(),
-            token: Token::$token,
-        }),*]
+        [$(StaticEntry::new(
+            concat!($name, ": ", $value, "\r\n").as_bytes(),
+            $name.len() as u32,
+            Token::$token,
+        )),*]
     };
 }
 
@@ -142,12 +154,12 @@ mod tests {
     #[test]
     fn entries_with_a_value_are_found_and_judged_good() {
         for index in 1..=ENTRIES {
-            let entry = get(index).unwrap();
-            let found = find(entry.token, entry.value());
-            assert_eq!(found, (!entry.value().is_empty()).then_some(index));
-            let judged = entry.judged();
-            assert_eq!(judged.name_defect, Judged::token(entry.token));
-            assert_eq!(judged.value_defect, Judged::value(entry.token, entry.value()));
+            let StaticEntry { line, judged } = *get(index).unwrap();
+            let value = &line[judged.name_bytes as usize + 2..line.len() - 2];
+            assert_eq!(find(judged.token, value), (!value.is_empty()).then_some(index));
+            assert_eq!(judged.known, judged.token.known());
+            assert_eq!(judged.name_defect, Judged::token(judged.token));
+            assert_eq!(judged.value_defect, Judged::value(judged.token, value));
         }
     }
 }

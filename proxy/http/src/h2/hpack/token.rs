@@ -42,7 +42,7 @@ macro_rules! tokens {
             $(pub(crate) const $token: Self = Self(Number::$token as u8);)*
         }
 
-        static ROWS: &[Row] = &[
+        static ROWS: [Row; NAMES.len()] = [
             Row { name: "", known: Name::Other, first_index: 0, policy: Policy::Repeated },
             Row { name: "", known: Name::Other, first_index: 0, policy: Policy::Repeated },
             $(Row { name: $name, known: Name::$known, first_index: $first, policy: Policy::$policy },)*
@@ -179,8 +179,11 @@ impl Token {
         Self::OTHER
     }
 
-    fn row(self) -> Option<&'static Row> {
-        ROWS.get(usize::from(self.0))
+    const fn row(self) -> Option<&'static Row> {
+        match ROWS.split_at_checked(self.0 as usize) {
+            Some((_, [row, ..])) => Some(row),
+            _ => None,
+        }
     }
 
     /// The name in lower case; empty for [`Token::UNSEEN`] and [`Token::OTHER`].
@@ -188,8 +191,11 @@ impl Token {
         self.row().map_or(b"", |row| row.name.as_bytes())
     }
 
-    pub(crate) fn known(self) -> Name {
-        self.row().map_or(Name::Other, |row| row.known)
+    pub(crate) const fn known(self) -> Name {
+        match self.row() {
+            Some(row) => row.known,
+            None => Name::Other,
+        }
     }
 
     pub(crate) fn has_name(self) -> bool {
@@ -237,15 +243,16 @@ mod tests {
             assert_eq!(Token::of(name.get(1..).unwrap()), Token::OTHER);
             if let Some(index) = token.first_index() {
                 let earlier = static_table::get(index - 1);
-                assert_eq!(static_table::get(index).unwrap().token, token);
-                assert!(earlier.is_none_or(|entry| entry.token != token));
+                assert_eq!(static_table::get(index).unwrap().judged.token, token);
+                assert!(earlier.is_none_or(|entry| entry.judged.token != token));
             }
         }
         for index in 1..=static_table::ENTRIES {
             let entry = static_table::get(index).unwrap();
-            let written = entry.line.get(..entry.name_bytes).unwrap();
-            assert_eq!(if entry.token == Token::AUTHORITY { b"host" } else { entry.token.name() }, written);
-            assert!(entry.token.first_index().unwrap() <= index);
+            let token = entry.judged.token;
+            let written = entry.line.get(..entry.judged.name_bytes as usize).unwrap();
+            assert_eq!(if token == Token::AUTHORITY { b"host" } else { token.name() }, written);
+            assert!(token.first_index().unwrap() <= index);
         }
         assert!(static_table::get(0).is_none() && static_table::get(62).is_none());
     }

@@ -64,12 +64,12 @@ impl Streams {
         self.open += 1;
     }
 
-    pub(in crate::h2) fn remove(&mut self, id: StreamId) -> Option<Stream> {
+    pub(in crate::h2) fn remove(&mut self, id: StreamId) -> Option<&Stream> {
         let at = self.index.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         let (_, slot) = self.index.remove(at);
         self.free.push(slot);
         self.recent.set(None);
-        let stream = *self.slots.get(slot)?;
+        let stream = self.slots.get(slot)?;
         if !stream.is_closed() {
             self.open = self.open.saturating_sub(1);
         }
