@@ -210,6 +210,11 @@ impl Session {
         &self.shard
     }
 
+    /// Heads that are kept for their memory.
+    pub(super) fn heads(&self) -> &Heads {
+        &self.heads
+    }
+
     /// What its streams have of what windows may grow by.
     pub(super) fn share(&self) -> &Share {
         &self.share

@@ -217,7 +217,10 @@ impl Stream {
                 {
                     return Poll::Ready(Err(lost()));
                 }
-                *has_ended |= ending.take().is_some();
+                *has_ended |= ending.is_some();
+                if let Some(Ending::Trailers(trailers)) = ending.take() {
+                    session.heads().give(*trailers);
+                }
                 return Poll::Ready(Ok(sent));
             }
             if let Some(inbox) = state.inboxes.at(*place) {
