@@ -32,7 +32,12 @@ pub fn target_form(method: Method<'_>, target: &[u8]) -> Result<TargetForm, Erro
 
 /// Whether a target of any form may have these bytes.
 pub(crate) fn bytes_are_valid(target: &[u8]) -> Result<(), Error> {
-    let valid = target.iter().all(|byte| is_target_byte(*byte)) && !has_encoded_nul(target);
+    let (mut valid, mut escaped) = (true, false);
+    for byte in target {
+        valid &= is_target_byte(*byte);
+        escaped |= *byte == b'%';
+    }
+    let valid = valid && !(escaped && has_encoded_nul(target));
     if valid { Ok(()) } else { Err(Error::Target) }
 }
 

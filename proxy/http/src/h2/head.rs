@@ -61,6 +61,8 @@ pub(in crate::h2) struct Collector<'a> {
     fields: usize,
     cookies: usize,
     content_lengths: usize,
+    /// The last of them.
+    content_length: Span,
     /// The pseudo-fields that came, a bit each.
     pseudo: u8,
     meta: HeadMeta,
@@ -108,6 +110,7 @@ impl<'a> Collector<'a> {
             fields: 0,
             cookies: 0,
             content_lengths: 0,
+            content_length: Span::default(),
             pseudo: 0,
             meta: HeadMeta::default(),
             refusal: None,
@@ -215,7 +218,9 @@ impl<'a> Collector<'a> {
         match token {
             Token::HOST if self.head.names & bit(Name::Host) != 0 => return self.drop_host(line, value),
             Token::COOKIE => self.cookies += 1,
-            Token::CONTENT_LENGTH => self.content_lengths += 1,
+            Token::CONTENT_LENGTH => {
+                (self.content_lengths, self.content_length) = (self.content_lengths + 1, value)
+            }
             Token::EXPECT => self.meta.expects_continue = true,
             _ => {}
         }
@@ -355,7 +360,7 @@ impl<'a> Collector<'a> {
         match self.content_lengths {
             0 => Ok(None),
             1 => {
-                let length = self.head.value(Name::ContentLength).and_then(ascii::decimal);
+                let length = ascii::decimal(self.content_length.of(&self.head.block));
                 length.map(Some).ok_or(Error::ContentLength)
             }
             _ => Err(Error::ContentLengthRepeated),

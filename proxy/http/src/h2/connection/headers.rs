@@ -114,6 +114,11 @@ impl Connection {
     /// # Errors
     /// Errors of the connection.
     fn target(&mut self, id: StreamId) -> Result<Target, Violation> {
+        if self.role == Role::Server && id.is_client() && id > self.last {
+            self.last = id;
+            let is_ignored = matches!(self.leaving, Leaving::Final(_));
+            return Ok(if is_ignored { Target::Ignored } else { Target::Request });
+        }
         if let Some(stream) = self.streams.get(id) {
             return match stream.receiving {
                 Progress::Head => Ok(Target::Response),
@@ -121,11 +126,6 @@ impl Connection {
                 Progress::Done if stream.is_closed() => Err(Violation::StreamClosed),
                 Progress::Done => Ok(Target::Reset(Violation::StreamClosed)),
             };
-        }
-        if self.role == Role::Server && id.is_client() && id > self.last {
-            self.last = id;
-            let is_ignored = matches!(self.leaving, Leaving::Final(_));
-            return Ok(if is_ignored { Target::Ignored } else { Target::Request });
         }
         match self.absent(id) {
             Absent::Ignored => Ok(Target::Ignored),

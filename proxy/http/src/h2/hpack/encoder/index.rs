@@ -86,10 +86,11 @@ impl Index {
     }
 
     pub(super) fn field_hash(&self, name_hash: u32, value: &[u8]) -> u32 {
+        /// Odd, so that no two names share the hash of a value.
+        const SPREAD: u32 = 0x9e37_79b1;
         let mut hasher = self.hasher.build_hasher();
-        hasher.write_u32(name_hash);
         hasher.write(value);
-        hasher.finish() as u32
+        hasher.finish() as u32 ^ name_hash.wrapping_mul(SPREAD)
     }
 
     /// The index of the entry that is the field.
