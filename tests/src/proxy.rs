@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::client::RawClient;
-use crate::eventually::eventually;
+use crate::eventually::{DEADLINE, eventually};
 use crate::process::{Finished, Process, built, clean_command, run};
 use crate::wire::Response;
 
@@ -54,7 +54,7 @@ impl TestProxy {
     pub fn command_with(arguments: &[&str], environment: &[(&str, &str)]) -> Finished {
         let mut command = clean_command(binary());
         command.args(arguments).envs(environment.iter().copied());
-        run(command, Duration::from_secs(10))
+        run(command, DEADLINE)
     }
 
     /// The address of the first listener.

@@ -33,7 +33,7 @@ impl Rest {
 
     /// One request, `None` when it is not answered.
     pub fn try_send(&self, method: &str, target: &str, fields: &str, body: &str) -> Option<Response> {
-        let mut client = RawClient::try_connect(self.address).ok()?.read_timeout(Duration::from_secs(30));
+        let mut client = RawClient::try_connect(self.address).ok()?.read_timeout(Duration::from_secs(65));
         let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
         let head =
             format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{kind}", self.address);
@@ -63,7 +63,7 @@ impl Rest {
 
     /// Puts a document and waits until every proxy that needs it has it.
     pub fn put_programmed(&self, document: &Document) -> Value {
-        let answer = self.put_with(document, "?wait=programmed&timeout=10s");
+        let answer = self.put_with(document, "?wait=programmed&timeout=20s");
         let programmed = &answer["status"]["programmed"];
         assert_eq!(programmed["acknowledged"], programmed["proxies"], "not programmed: {answer}");
         answer
@@ -76,7 +76,7 @@ impl Rest {
 
     /// Deletes a document and waits until no proxy has it.
     pub fn delete_programmed(&self, document: &Document) {
-        self.delete_with(document, "?wait=programmed&timeout=10s");
+        self.delete_with(document, "?wait=programmed&timeout=20s");
     }
 
     fn delete_with(&self, document: &Document, query: &str) {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::load::content;
+use crate::eventually::DEADLINE;
 use crate::h2::{Asked, Play, Respond, Upstream, fields};
 use crate::recorder::hex;
 use crate::wire::{self, Parse, Request};
@@ -99,6 +100,11 @@ impl Backend {
         &self.shared.name
     }
 
+    /// How long the log is since the last time it was taken.
+    pub fn seen(&self) -> usize {
+        self.shared.seen.lock().expect("seen").len()
+    }
+
     /// The log since the last time it was taken.
     pub fn take_seen(&self) -> Vec<Seen> {
         std::mem::take(&mut self.shared.seen.lock().expect("seen"))
@@ -122,7 +128,7 @@ impl Backend {
         }
     }
 
-    /// How many requests are still half-received a second after the load has ended (0 when all are finished).
+    /// How many requests are still half-received some time after the load has ended (0 when all are finished).
     pub fn wait_idle(&self) -> usize {
         let started = Instant::now();
         loop {
@@ -130,7 +136,7 @@ impl Backend {
                 Serves::Http1(_) => self.shared.in_work.load(Ordering::Acquire),
                 Serves::Http2(upstream) => upstream.unfinished(),
             };
-            if open == 0 || started.elapsed() > Duration::from_secs(1) {
+            if open == 0 || started.elapsed() > DEADLINE {
                 return open;
             }
             std::thread::sleep(Duration::from_millis(5));

@@ -5,7 +5,7 @@ mod http2;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 
@@ -30,9 +30,22 @@ impl Directory {
         *self.0.lock().expect("directory") = addresses.to_vec();
     }
 
-    fn pick(&self, random: &mut fastrand::Rng) -> SocketAddr {
-        let addresses = self.0.lock().expect("directory");
-        addresses[random.usize(..addresses.len())]
+    /// Connects to one of them; to another if one refuses that is no longer among them.
+    fn connect<T>(
+        &self,
+        random: &mut fastrand::Rng,
+        connect: impl Fn(SocketAddr) -> std::io::Result<T>,
+    ) -> std::io::Result<T> {
+        loop {
+            let address = {
+                let addresses = self.0.lock().expect("directory");
+                addresses[random.usize(..addresses.len())]
+            };
+            match connect(address) {
+                Err(_) if !self.0.lock().expect("directory").contains(&address) => {}
+                outcome => return outcome,
+            }
+        }
     }
 }
 
@@ -137,7 +150,8 @@ impl Load {
             }
             let plan = self.plan(&mut random, number, sequence);
             let began = Instant::now();
-            let (outcome, keep) = exchange(&plan, connection.take(), || directory.pick(&mut random));
+            let connect = || directory.connect(&mut random, RawClient::try_connect);
+            let (outcome, keep) = exchange(&plan, connection.take(), connect);
             connection = keep.filter(|_| !plan.closes);
             log.push(plan.sent(began, outcome));
         }
@@ -224,12 +238,12 @@ fn carrier(which: usize, key: &str) -> (&'static str, String) {
 fn exchange(
     plan: &Plan,
     kept: Option<RawClient>,
-    address: impl FnOnce() -> SocketAddr,
+    connect: impl FnOnce() -> std::io::Result<RawClient>,
 ) -> (Outcome, Option<RawClient>) {
     let mut client = match kept {
         Some(client) => client,
-        None => match RawClient::try_connect(address()) {
-            Ok(client) => client.read_timeout(Duration::from_secs(20)),
+        None => match connect() {
+            Ok(client) => client,
             Err(error) => return (Outcome::Unconnected(error.to_string()), None),
         },
     };

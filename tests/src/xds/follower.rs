@@ -21,6 +21,7 @@ struct Known {
     /// Exact names that the server has said do not exist.
     absent: BTreeSet<String>,
     nonces: HashSet<String>,
+    /// Responses, and since when they may have been under way.
     unanswered: Vec<(Response, Instant)>,
     /// Names that were unsubscribed from: what is on its way may still come.
     left: BTreeSet<String>,
@@ -34,12 +35,20 @@ pub struct Follower {
     stream: Option<Stream>,
     types: BTreeMap<String, Known>,
     faults: Vec<String>,
+    /// When it last read: what it reads next may have come at any time since.
+    read: Instant,
 }
 
 impl Follower {
     /// A client without a stream.
     pub fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), stream: None, types: BTreeMap::new(), faults: Vec::new() }
+        Self {
+            id: id.to_owned(),
+            stream: None,
+            types: BTreeMap::new(),
+            faults: Vec::new(),
+            read: Instant::now(),
+        }
     }
 
     /// A client with a stream.
@@ -69,6 +78,7 @@ impl Follower {
             });
         }
         self.stream = Some(stream);
+        self.read = Instant::now();
     }
 
     /// Leaves the stream without a word; what it has is kept.
@@ -107,9 +117,11 @@ impl Follower {
     /// Reads one response without answering it; `false` when none came in time or the stream ended.
     pub fn read(&mut self, deadline: Duration) -> bool {
         let Some(stream) = &mut self.stream else { return false };
-        match stream.heard(deadline) {
+        let heard = stream.heard(deadline);
+        let since = std::mem::replace(&mut self.read, Instant::now());
+        match heard {
             Heard::Response(response) => {
-                self.take(*response);
+                self.take(*response, since);
                 true
             }
             Heard::Nothing => false,
@@ -216,7 +228,7 @@ impl Follower {
         );
     }
 
-    fn take(&mut self, response: Response) {
+    fn take(&mut self, response: Response, since: Instant) {
         let Some(known) = self.types.get_mut(&response.type_url) else {
             self.faults.push(format!("{}: a type that was not asked for: {}", self.id, response.type_url));
             return;
@@ -261,7 +273,7 @@ impl Follower {
             known.resources.remove(name);
             known.absent.insert(name.clone());
         }
-        known.unanswered.push((response, Instant::now()));
+        known.unanswered.push((response, since));
     }
 }
 

@@ -204,7 +204,7 @@ impl Session {
     /// Answers the client's subscriptions of the stream's beginning with what there is, until it has all of it.
     pub fn sync(&mut self, world: &World) {
         let mut open = 0_usize;
-        let mut quiet = Duration::from_secs(5);
+        let mut quiet = DEADLINE;
         loop {
             match self.asked(quiet) {
                 Asked::Request(request) if !request.response_nonce.is_empty() => {
@@ -232,7 +232,7 @@ impl Session {
                 Asked::Ended => panic!("the client ended the stream while it was brought up to date"),
             }
             // All subscriptions of a client come at once.
-            quiet = if open == 0 { Duration::from_millis(50) } else { Duration::from_secs(5) };
+            quiet = if open == 0 { Duration::from_millis(100) } else { DEADLINE };
         }
     }
 

@@ -39,9 +39,10 @@ impl Talk<'_> {
                 let began = Instant::now();
                 let mut client = match connection.take() {
                     Some(client) if client.goaways().is_empty() && client.is_open() => client,
-                    _ => match connect(directory.pick(&mut self.random)) {
+                    _ => match directory.connect(&mut self.random, connect) {
                         Ok(client) => client,
-                        Err(why) => {
+                        Err(error) => {
+                            let why = error.to_string();
                             let lost = |plan: Plan| plan.sent(began, Outcome::Unconnected(why.clone()));
                             self.log.extend(plans.drain(..).map(lost));
                             break;
@@ -87,8 +88,8 @@ impl Talk<'_> {
     }
 }
 
-fn connect(address: SocketAddr) -> Result<Client, String> {
-    Client::try_with(address, &[], Manners::default()).map_err(|error| error.to_string())
+fn connect(address: SocketAddr) -> std::io::Result<Client> {
+    Client::try_with(address, &[], Manners::default())
 }
 
 fn head(plan: &Plan) -> Vec<Pair> {
