@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use spurline_tests::{
-    Control, Document, Event, Recorder, Rest, TestControl, TestProxy, Watch, eventually, eventually_within,
-    free_address, json_of,
+    Control, DEADLINE, Document, Event, Recorder, Rest, TestControl, TestProxy, Watch, eventually,
+    eventually_within, free_address, json_of,
 };
 
 const CART: &str = "shop/Deployment/cart";

@@ -50,11 +50,21 @@ fn carts(keys: &[&str]) -> BTreeSet<String> {
     keys.iter().map(|key| cart(key)).collect()
 }
 
-/// A follower of all overrides of the cart.
+/// A follower of all overrides of the cart that has had its first answer.
 fn follower(control: &TestControl, id: &str) -> Follower {
     let mut follower = Follower::connected(&control.connection(), id);
     follower.subscribe(OVERRIDE, &[&format!("{CART}/*")], &[]);
+    assert!(follower.read(DEADLINE), "no first answer");
     follower
+}
+
+/// Waits until the server has come to all that a follower has asked for: it says of `name` that there is none.
+fn asked(follower: &mut Follower, name: &str) {
+    follower.subscribe(OVERRIDE, &[name], &[]);
+    while !follower.is_absent(OVERRIDE, name) {
+        assert!(follower.read(DEADLINE), "no answer for {name}");
+        while follower.ack() {}
+    }
 }
 
 /// The names of the overrides and of the owned keys that follow from what REST lists, as the documentation has it.

@@ -202,7 +202,7 @@ fn an_override_ends_at_its_time_without_a_word_of_the_control_service() {
     honest.edit(|world| {
         *world = case.world();
         let mut brief = over_ride("fork", &[case.fork.address()]);
-        brief.expires_unix_s = now + 2;
+        brief.expires_unix_s = now + 6;
         world.put(OVERRIDE, &name("brief"), &brief);
         brief.expires_unix_s = now - 10;
         world.put(OVERRIDE, &name("past"), &brief);
@@ -211,9 +211,7 @@ fn an_override_ends_at_its_time_without_a_word_of_the_control_service() {
     assert_eq!(case.by("brief"), "fork");
     assert_eq!(case.by("past"), "baseline");
     drop(honest);
-    eventually_within(Duration::from_secs(6), "it has ended", || {
-        (case.by("brief") == "baseline").then_some(())
-    });
+    eventually("it has ended", || (case.by("brief") == "baseline").then_some(()));
     case.assert_serves();
 }
 
@@ -222,7 +220,8 @@ fn a_control_service_that_never_answers_delays_readiness_by_the_timeout_and_no_m
     let ads = Ads::start();
     let started = Instant::now();
     let case = Case::start(&ads.url());
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    // The timeout that is not set is longer.
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     assert_eq!(case.proxy.get("/x", "").field("x-backend"), Some("baseline"));
     let mut session = ads.accept();
     session.sync(&case.world());
@@ -272,9 +271,7 @@ fn of_several_control_services_those_that_are_away_are_passed_over() {
     let mut world = case.world();
     world.put_override(WORKLOAD, "more", "fork", &[case.fork.address()]);
     let _honest = Honest::at(first, world);
-    eventually_within(Duration::from_secs(15), "the first is found", || {
-        (case.by("more") == "fork").then_some(())
-    });
+    eventually_within(DEADLINE * 2, "the first is found", || (case.by("more") == "fork").then_some(()));
     case.assert_serves();
 }
 
@@ -299,7 +296,7 @@ fn a_connection_that_is_slow_sliced_or_cut_makes_the_table_late_and_never_wrong(
     }
     honest.edit(|world| world.remove(OVERRIDE, &name("key-499")));
     relay.set(Fault::None);
-    eventually_within(Duration::from_secs(20), "the change has come", || {
+    eventually_within(DEADLINE * 2, "the change has come", || {
         (case.by("key-499") == "baseline").then_some(())
     });
     assert_eq!(case.proxy.overrides().len(), 499);

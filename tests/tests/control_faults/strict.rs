@@ -22,7 +22,7 @@ fn a_sandbox_that_ends_while_control_is_away_ends_for_strict_requests_too() {
     let proxy = start(&control.url());
     let strict = |proxy: &TestProxy, key: &str| by(proxy, key, "x-spurline-strict: 1\r\n");
     control.rest().put_programmed(&sandbox(BOB, fork.address()));
-    let brief = sandbox(ALICE, fork.address()).spec("ttl", json!({ "after": "5s" }));
+    let brief = sandbox(ALICE, fork.address()).spec("ttl", json!({ "after": "10s" }));
     control.rest().put_programmed(&brief);
     drop(control.kill());
     assert_eq!(strict(&proxy, ALICE), "fork", "it ends after the control service is gone");

@@ -95,7 +95,7 @@ fn a_unix_socket_needs_no_authentication_and_is_for_its_owner_only() {
     // A socket that a killed process left is no obstacle.
     let down = control.kill();
     let control = down.start_unready();
-    eventually_within(Duration::from_secs(10), "it listens again", || {
+    eventually_within(DEADLINE, "it listens again", || {
         control.rest().try_send("GET", "/v1/sandboxes", "", "")
     });
     eventually("the proxy is back", || {

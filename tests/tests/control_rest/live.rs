@@ -1,6 +1,7 @@
 //! Proxies, watches and lifetimes.
 
 use super::*;
+use spurline_tests::xds::Heard;
 
 fn proxy(control: &TestControl, baseline: &Recorder) -> TestProxy {
     TestProxy::sidecar(CART, baseline.address()).flag("--control", &control.url()).start()
@@ -46,14 +47,15 @@ fn a_wait_ends_at_its_timeout_and_says_who_is_missing() {
     let started = Instant::now();
     let answer =
         rest.send("PUT", "/v1/sandboxes/alice?wait=programmed&timeout=700ms", "", &cart("alice").text());
-    assert!((600..5_000).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+    assert!(started.elapsed() >= Duration::from_millis(600), "{:?}", started.elapsed());
+    assert!(started.elapsed() < DEADLINE, "{:?}", started.elapsed());
     let text = answer.text();
     println!("{} {text}", answer.status);
     assert!(text.contains("\"acknowledged\":0") && text.contains("\"proxies\":1"), "{text}");
     // It is there all the same, and a later look can wait on.
     let second = mute.response();
     let answer = std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| rest.get("/v1/sandboxes/alice?wait=programmed&timeout=5s"));
+        let waiting = scope.spawn(|| rest.get("/v1/sandboxes/alice?wait=programmed&timeout=20s"));
         mute.ack(&second);
         waiting.join().expect("a wait")
     });
@@ -64,9 +66,9 @@ fn a_wait_ends_at_its_timeout_and_says_who_is_missing() {
 fn without_proxies_a_wait_is_over_at_once() {
     let control = TestControl::start();
     let started = Instant::now();
-    let answer = control.rest().put_with(&cart("alice"), "?wait=programmed&timeout=5s");
+    let answer = control.rest().put_with(&cart("alice"), "?wait=programmed&timeout=25s");
     assert_eq!(answer["status"]["programmed"]["proxies"], 0);
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(started.elapsed() < DEADLINE, "{:?}", started.elapsed());
 }
 
 #[test]
@@ -84,18 +86,20 @@ fn requests_are_served_while_others_wait() {
                 let rest = &rest;
                 scope.spawn(move || {
                     let document = cart(&format!("s{number}"));
-                    let target = format!("{}?wait=programmed&timeout=2s", document.target());
+                    let target = format!("{}?wait=programmed&timeout=25s", document.target());
                     rest.send("PUT", &target, "", &document.text()).status
                 })
             })
             .collect();
         eventually("all are stored", || (rest.sandboxes().len() == 20).then_some(()));
-        let started = Instant::now();
         rest.put(&cart("quick"));
-        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
-        for wait in waits {
-            wait.join().expect("a wait");
-        }
+        assert!(!waits.iter().any(|wait| wait.is_finished()), "it had to wait for others");
+        eventually("the others are served when their wait is over", || {
+            if let Heard::Response(response) = mute.heard(Duration::from_millis(10)) {
+                mute.ack(&response);
+            }
+            waits.iter().all(|wait| wait.is_finished()).then_some(())
+        });
     });
 }
 
@@ -175,12 +179,13 @@ fn a_sandbox_ends_at_its_time_and_a_heartbeat_keeps_an_idle_one() {
     let control = TestControl::start();
     let rest = control.rest();
     rest.put(&cart("brief").spec("ttl", json!({ "after": "1s" })));
-    let idle = cart("idle").spec("ttl", json!({ "idle": "2s" }));
+    let idle = cart("idle").spec("ttl", json!({ "idle": "3s" }));
     let put = rest.put(&idle);
     assert!(!put["status"]["expiresAt"].is_null(), "{put}");
     rest.put(&cart("lasting"));
     let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(4) {
+    while started.elapsed() < Duration::from_secs(4) || rest.sandboxes().len() == 3 {
+        assert!(started.elapsed() < DEADLINE, "the brief one does not end");
         let beat = rest.send("POST", "/v1/sandboxes/idle/heartbeat", "", "");
         assert!(matches!(beat.status, 200 | 204), "{}", beat.text());
         std::thread::sleep(Duration::from_millis(300));
@@ -196,7 +201,7 @@ fn what_ends_by_itself_is_forgotten_by_every_proxy() {
     let rest = control.rest();
     let [baseline, fork] = ["baseline", "fork"].map(Recorder::start);
     let proxies = [proxy(&control, &baseline), proxy(&control, &baseline)];
-    for ttl in [json!({ "after": "2s" }), json!({ "idle": "2s" })] {
+    for ttl in [json!({ "after": "5s" }), json!({ "idle": "5s" })] {
         let document = Document::sandbox("brief").key("brief").fork(CART, "fork", &[fork.address()]);
         let answer = rest.put_programmed(&document.spec("ttl", ttl.clone()));
         assert_eq!(answer["status"]["programmed"]["acknowledged"], 2, "{ttl}: {answer}");

@@ -77,7 +77,7 @@ fn a_subscription_that_overlaps_another_sends_each_name_once_and_outlives_it() {
     follower.assert_conduct();
     follower.subscribe(OVERRIDE, &[], &[&cart("a")]);
     follower.subscribe(OVERRIDE, &[], &["*"]);
-    follower.settle(QUIET);
+    asked(&mut follower, "shop/Deployment/web/one");
     control.rest().put(&sandbox("b", &[CART], 1));
     follower.follow(OVERRIDE, &carts(&["a", "b"]), DEADLINE);
     follower.assert_conduct();
@@ -89,11 +89,12 @@ fn what_is_unsubscribed_from_is_sent_no_more() {
     let mut follower = follower(&control, "one");
     follower.settle(QUIET);
     follower.subscribe(OVERRIDE, &[], &[&format!("{CART}/*")]);
-    follower.settle(QUIET);
+    asked(&mut follower, "shop/Deployment/web/one");
     let before = follower.responses(OVERRIDE);
     control.rest().put(&sandbox("a", &[CART], 1));
+    asked(&mut follower, "shop/Deployment/web/another");
     follower.settle(QUIET);
-    assert_eq!(follower.responses(OVERRIDE), before);
+    assert_eq!(follower.responses(OVERRIDE), before + 1);
     follower.assert_conduct();
 }
 
@@ -268,6 +269,7 @@ fn programmed_counts_the_proxies_that_need_it_and_no_others() {
     let mut of_cart = [follower(&control, "one"), follower(&control, "two")];
     let mut of_web = Follower::connected(&control.connection(), "three");
     of_web.subscribe(OVERRIDE, &["shop/Deployment/web/*"], &[]);
+    assert!(of_web.read(DEADLINE), "no first answer");
     for follower in of_cart.iter_mut().chain([&mut of_web]) {
         follower.settle(QUIET);
     }

@@ -111,7 +111,8 @@ fn streams_that_end_at_once_with_any_status_are_tried_again_and_never_in_a_storm
     session.asked(Duration::from_millis(1));
     let mut last = Some(session);
     let (started, mut streams) = (Instant::now(), 0);
-    while started.elapsed() < Duration::from_secs(3) {
+    while started.elapsed() < Duration::from_secs(3) || streams == 0 {
+        assert!(started.elapsed() < DEADLINE, "it is not tried again");
         let code = [
             tonic::Code::Unavailable,
             tonic::Code::Unimplemented,
@@ -126,7 +127,8 @@ fn streams_that_end_at_once_with_any_status_are_tried_again_and_never_in_a_storm
         streams += usize::from(last.is_some());
         case.assert_serves();
     }
-    assert!((1..=20).contains(&streams), "{streams} streams in three seconds");
+    let took = started.elapsed();
+    assert!(streams as u128 <= 7 * took.as_millis() / 1000, "{streams} streams in {took:?}");
     drop(last);
     let _session = begin(&ads, &case.world());
     case.assert_serves();
