@@ -3,6 +3,7 @@
 //! [`Client`] keeps what comes on each of its streams; [`Upstream`] keeps what it was asked and plays what a script says.
 //! Both acknowledge settings, answer pings and open windows, unless a test wants them not to ([`Manners`]).
 
+pub mod attack;
 mod client;
 mod connection;
 mod upstream;

@@ -1,14 +1,17 @@
 //! The ledger of HTTP/2: nothing is lost, doubled or given to somebody else while streams are reset, upstreams go away and
-//! the table changes.
+//! the table changes, and while others attack.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use spurline_tests::h2::Client;
+use spurline_tests::h2::attack::{empty_content, endless_head, flood, rapid_resets};
 use spurline_tests::ledger::{self, Backend, Directory, Load, Refusals, Timeline, Tolerance, reconcile};
-use spurline_tests::{Override, Routes, TestProxy, eventually};
+use spurline_tests::{DEADLINE, End, Override, Routes, TestProxy, eventually};
 
 use super::{KEY, WORKLOAD, listening};
 
 const BOB: &str = "bob-key";
+const MALLORY: &str = "mallory-key";
 
 /// Runs a load while something else goes on again and again.
 fn meanwhile(load: &Load, proxy: &TestProxy, mut storm: impl FnMut(usize)) -> Vec<ledger::Sent> {
@@ -98,7 +101,7 @@ fn nothing_is_lost_while_one_of_two_proxies_drains() {
         format!("workload={WORKLOAD},port=8080,baseline={},upstream_protocol=http2", backend.address());
     let start = || {
         let builder = TestProxy::build().listener("app", &keys).flag("--drain-delay", "300ms");
-        builder.flag("--drain-timeout", "10s").start()
+        builder.flag("--drain-timeout", "20s").start()
     };
     let stays = start();
     let directory = Directory::new(&[stays.address()]);
@@ -119,9 +122,68 @@ fn nothing_is_lost_while_one_of_two_proxies_drains() {
             });
             directory.set(&[stays.address()]);
             goes.terminate();
-            assert_eq!(goes.wait(std::time::Duration::from_secs(20)).code(), Some(0), "{}", goes.log());
+            assert_eq!(goes.wait(DEADLINE * 2).code(), Some(0), "{}", goes.log());
         }
         running.join().expect("the load")
     });
     reconcile(&sent, &[&backend], &Timeline::new("one", &[]), Tolerance::default()).assert_clean();
+}
+
+/// What an attacker does over a connection.
+type Attack = fn(&mut Client);
+/// What they ask for themselves goes to an upstream of their own, which is in no ledger.
+const OF_MALLORY: [(&str, &str); 1] = [("sd-routing-key", MALLORY)];
+
+/// One attack of each kind, each over a connection of its own that has to end.
+fn strike(proxy: &TestProxy) {
+    let attacks: [(&str, Attack); 3] = [
+        ("resets", |client| {
+            flood(client, 100, |client| rapid_resets(client, 50, &OF_MALLORY));
+        }),
+        ("continuations", |client| {
+            let piece = endless_head(client, 1);
+            flood(client, 50, |_| piece.repeat(10));
+        }),
+        ("empty-frames", |client| {
+            let nothing = empty_content(client, &OF_MALLORY);
+            flood(client, 100, |_| nothing.repeat(100));
+        }),
+    ];
+    for (kind, attack) in attacks {
+        let mut client = Client::connect(proxy.address());
+        attack(&mut client);
+        assert_ne!(client.to_end(), End::Timeout, "{kind}: the connection stays open");
+    }
+}
+
+#[test]
+fn nothing_is_lost_or_misrouted_while_others_attack_the_same_listener() {
+    for upstream in [1, 2] {
+        let start =
+            |name: &str| if upstream == 2 { Backend::start_http2(name) } else { Backend::start(name) };
+        let [baseline, alice, mallory] = ["baseline", "alice", "mallory"].map(start);
+        let mut routes = Routes::new().sandbox("alice", KEY).sandbox("mallory", MALLORY);
+        routes.set(Override::new(WORKLOAD, KEY, "alice").port(8080, &[alice.address()]));
+        routes.set(Override::new(WORKLOAD, MALLORY, "mallory").port(8080, &[mallory.address()]));
+        let proxy = listening(baseline.address(), &format!(",upstream_protocol=http{upstream}"))
+            // They are told at once, and come back at once; no header block ends by its time.
+            .flag("--http2-flood-pause", "0")
+            .flag("--head-timeout", "5m")
+            .routes(&routes.published())
+            .start();
+        let mut rounds = 0.0;
+        let load = Load::new(8, ledger::requests(8_000), 17).keys(&[KEY, "unknown-key"]).over_http2();
+        let sent = meanwhile(&load, &proxy, |_| {
+            strike(&proxy);
+            rounds += 1.0;
+        });
+        println!("HTTP/2 to HTTP/{upstream}: {rounds} times three attacks");
+        for kind in ["resets", "continuations", "empty-frames"] {
+            let labels = [("side", "downstream"), ("flood", kind)];
+            let floods = proxy.metric("spurline_http2_floods_total", &labels);
+            assert!(floods == rounds, "{kind}: {floods} of {rounds}");
+        }
+        let timeline = Timeline::new("baseline", &[(KEY, "alice")]);
+        reconcile(&sent, &[&baseline, &alice], &timeline, Tolerance::default()).assert_clean();
+    }
 }
