@@ -9,11 +9,9 @@
     reason = "a suite fails by panicking"
 )]
 
-use std::time::Duration;
-
 use serde_json::Value;
 use spurline_tests::wire::Response;
-use spurline_tests::{Override, RawClient, Recorder, Routes, TestProxy, eventually};
+use spurline_tests::{DEADLINE, Override, RawClient, Recorder, Routes, TestProxy, eventually};
 
 const WORKLOAD: &str = "shop/Deployment/cart";
 
@@ -151,5 +149,5 @@ fn drain_is_started_by_a_post() {
     let mut proxy = TestProxy::sidecar(WORKLOAD, recorder.address()).flag("--drain-delay", "300ms").start();
     assert!(matches!(proxy.admin("POST", "/drain", "").status, 200 | 202));
     eventually("readiness is off", || (!proxy.ready()).then_some(()));
-    assert_eq!(proxy.wait(Duration::from_secs(5)).code(), Some(0));
+    assert_eq!(proxy.wait(DEADLINE).code(), Some(0));
 }

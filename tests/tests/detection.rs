@@ -14,7 +14,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use spurline_tests::{Override, RawClient, Recorder, Routes, TestProxy, eventually, free_address};
+use spurline_tests::{DEADLINE, Override, RawClient, Recorder, Routes, TestProxy, eventually, free_address};
 
 const WORKLOAD: &str = "shop/Deployment/cart";
 const KEY: &str = "k3v9m2x7q4ab";
@@ -185,7 +185,7 @@ fn an_edge_reads_everything_before_it_passes_it_on() {
                 let _the_pause = client.to_end();
             }
             let _ = client.try_send(after);
-            let mut client = client.read_timeout(Duration::from_secs(5));
+            let mut client = client.read_timeout(DEADLINE);
             let answer = client.response_to("GET");
             let passed = baseline.raw().concat()[seen..].to_vec();
             let passed = String::from_utf8_lossy(&passed).into_owned();

@@ -59,7 +59,7 @@ fn assert_all_pass(command: Command, cases: usize, explained: &[&str]) {
 fn assert_server_conforms(address: SocketAddr, options: &[&str], explained: &[&str]) {
     let mut command = Command::new(tool("bin/h2spec"));
     let (host, port) = (address.ip().to_string(), address.port().to_string());
-    command.args(["-S", "-o", "5", "-h", &host, "-p", &port]).args(options);
+    command.args(["-S", "-o", "10", "-h", &host, "-p", &port]).args(options);
     assert_all_pass(command, 146, explained);
 }
 

@@ -9,8 +9,6 @@
     reason = "a suite fails by panicking"
 )]
 
-use std::time::Duration;
-
 use spurline_tests::wire::{self, Length};
 use spurline_tests::{End, Gate, RawClient, ReadError, Recorder, Step, TestProxy, eventually};
 
@@ -398,7 +396,7 @@ fn a_pooled_connection_that_the_upstream_closed_costs_no_error() {
 #[test]
 fn a_dead_upstream_is_a_refusal_with_a_reason() {
     let proxy = TestProxy::sidecar(WORKLOAD, spurline_tests::free_address()).start();
-    let mut client = proxy.client().read_timeout(Duration::from_secs(5));
+    let mut client = proxy.client();
     let response = client.exchange(get("/dead"));
     assert!(matches!(response.status, 502 | 503), "{:?}", response.head);
     assert!(response.field("x-spurline-reason").is_some(), "{:?}", response.head);

@@ -10,18 +10,14 @@
 )]
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use spurline_tests::ledger::{self, Backend, Directory, Load, Timeline, Tolerance, reconcile};
-use spurline_tests::{Gate, Recorder, Step, TestProxy, eventually};
+use spurline_tests::{DEADLINE, Gate, Recorder, Step, TestProxy, eventually};
 
 const WORKLOAD: &str = "shop/Deployment/cart";
 
 fn instance(upstream: std::net::SocketAddr) -> TestProxy {
-    TestProxy::sidecar(WORKLOAD, upstream)
-        .flag("--drain-delay", "300ms")
-        .flag("--drain-timeout", "5s")
-        .start()
+    TestProxy::sidecar(WORKLOAD, upstream).flag("--drain-delay", "1s").flag("--drain-timeout", "20s").start()
 }
 
 #[test]
@@ -45,7 +41,7 @@ fn no_request_is_lost_while_instances_are_replaced() {
             // Readiness is what takes an instance out of service, as it does in a cluster.
             eventually("readiness is off", || (!old.ready()).then_some(()));
             directory.set(&addresses(&live));
-            let status = old.wait(Duration::from_secs(10));
+            let status = old.wait(DEADLINE * 2);
             assert_eq!(status.code(), Some(0), "{}", old.log());
             live.push(instance(backend.address()));
             directory.set(&addresses(&live));
@@ -76,7 +72,7 @@ fn a_request_in_flight_is_finished_before_the_process_ends() {
     let response = client.response();
     assert_eq!(response.field("x-id"), Some("1"));
     assert!(response.closes(), "{:?}", response.head);
-    assert_eq!(proxy.wait(Duration::from_secs(5)).code(), Some(0), "{}", proxy.log());
+    assert_eq!(proxy.wait(DEADLINE).code(), Some(0), "{}", proxy.log());
 }
 
 #[test]
@@ -90,30 +86,36 @@ fn what_does_not_finish_is_ended_at_the_deadline() {
     client.send("GET /never HTTP/1.1\r\nHost: a\r\n\r\n");
     eventually("the request arrives", || (recorder.requests().len() == 1).then_some(()));
     proxy.terminate();
-    proxy.wait(Duration::from_secs(4));
+    proxy.wait(DEADLINE);
     assert_ne!(client.to_end().end, spurline_tests::End::Timeout);
 }
 
 #[test]
 fn during_the_delay_new_connections_are_still_served() {
     let recorder = Recorder::start("one");
-    let mut proxy = TestProxy::sidecar(WORKLOAD, recorder.address()).flag("--drain-delay", "2s").start();
+    let mut proxy = TestProxy::sidecar(WORKLOAD, recorder.address())
+        .flag("--drain-delay", "5m")
+        .flag("--drain-timeout", "10m")
+        .start();
     proxy.terminate();
     eventually("readiness is off", || (!proxy.ready()).then_some(()));
     assert_eq!(proxy.get("/late", "").status, 200);
     assert!(proxy.running());
     // A second signal ends the patience.
     proxy.terminate();
-    proxy.wait(Duration::from_secs(5));
+    proxy.wait(DEADLINE);
 }
 
 #[test]
 fn an_idle_process_ends_soon_after_the_delay() {
     let recorder = Recorder::start("one");
-    let mut proxy = TestProxy::sidecar(WORKLOAD, recorder.address()).flag("--drain-delay", "100ms").start();
+    let mut proxy = TestProxy::sidecar(WORKLOAD, recorder.address())
+        .flag("--drain-delay", "100ms")
+        .flag("--drain-timeout", "5m")
+        .start();
     let mut idle = proxy.client();
     assert_eq!(idle.exchange("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
     proxy.terminate();
-    assert_eq!(proxy.wait(Duration::from_secs(4)).code(), Some(0));
+    assert_eq!(proxy.wait(DEADLINE).code(), Some(0));
     assert_eq!(idle.to_end().end, spurline_tests::End::Fin);
 }

@@ -57,13 +57,13 @@ const FAULTS: [Fault; 18] = [
     Fault::Blackhole,
 ];
 
-/// A proxy before a relay to one upstream and before another that is healthy.
-fn proxy(relay: &Relay, healthy: &Backend, flags: &[(&str, &str)]) -> TestProxy {
+/// A proxy before a relay to one upstream and before another that is healthy, with so much patience.
+fn proxy(relay: &Relay, healthy: &Backend, patience: &str, flags: &[(&str, &str)]) -> TestProxy {
     let mut builder = TestProxy::build()
         .sidecar("app", WORKLOAD, &[relay.address(), healthy.address()])
-        .flag("--response-timeout", "300ms")
-        .flag("--body-idle-timeout", "300ms")
-        .flag("--response-idle-timeout", "300ms");
+        .flag("--response-timeout", patience)
+        .flag("--body-idle-timeout", patience)
+        .flag("--response-idle-timeout", patience);
     for (name, value) in flags {
         builder = builder.flag(name, value);
     }
@@ -85,10 +85,10 @@ fn every_fault_is_survived_and_accounted_for_while_the_endpoint_stays_in_rotatio
     for (number, fault) in FAULTS.into_iter().enumerate() {
         let relay = Relay::start(first.address());
         relay.set(fault);
-        let proxy = proxy(&relay, &second, &flags);
-        let directory = Directory::new(&[proxy.address()]);
         let slow = matches!(fault, Fault::StallAfter(_) | Fault::Blackhole);
-        let load = Load::new(8, if slow { 80 } else { each }, 1_000 + number as u64);
+        let proxy = proxy(&relay, &second, if slow { "2s" } else { "10s" }, &flags);
+        let directory = Directory::new(&[proxy.address()]);
+        let load = Load::new(8, if slow { 40 } else { each }, 1_000 + number as u64);
         let report = reconcile(&load.run(&directory, &stop), &[&first, &second], &either(), tolerance(fault));
         println!("{fault:?}, {} connections: {report}", relay.accepted());
         if !report.is_clean() {
@@ -111,7 +111,7 @@ fn every_fault_is_survived_and_accounted_for_while_the_endpoint_stays_in_rotatio
 fn a_failing_endpoint_is_ejected_and_taken_back_when_it_recovers() {
     let [first, second] = ["first", "second"].map(Backend::start);
     let relay = Relay::start(first.address());
-    let proxy = proxy(&relay, &second, &[("--ejection-time", "200ms")]);
+    let proxy = proxy(&relay, &second, "10s", &[("--ejection-time", "500ms")]);
     let directory = Directory::new(&[proxy.address()]);
     let stop = AtomicBool::new(false);
     relay.set(Fault::AcceptReset);

@@ -50,7 +50,7 @@ impl Stack {
 
     /// The answer, or the error.
     fn call(self, address: SocketAddr, method: &str, request: &Value) -> Value {
-        let finished = run(self.command(address, method, request), Duration::from_secs(30));
+        let finished = run(self.command(address, method, request), Duration::from_secs(60));
         let line = finished.stdout.lines().next();
         let line = line.unwrap_or_else(|| panic!("{self:?} said nothing:\n{}", finished.stderr));
         serde_json::from_str(line).expect("JSON")
@@ -121,7 +121,7 @@ fn curl(rest: SocketAddr, parameters: &[(&str, &str)]) -> (String, String) {
     for (name, value) in parameters {
         command.args(["--data-urlencode", &format!("{name}={value}")]);
     }
-    let finished = run(command, Duration::from_secs(30));
+    let finished = run(command, Duration::from_secs(60));
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     let (body, status) = finished.stdout.rsplit_once('\n').expect("a status");
     (status.to_owned(), body.to_owned())

@@ -222,7 +222,7 @@ fn a_head_that_drips_is_cut_by_the_response_timeout() {
         steps
     });
     let proxy = TestProxy::sidecar(WORKLOAD, recorder.address()).flag("--response-timeout", "300ms").start();
-    let response = proxy.client().read_timeout(Duration::from_secs(5)).exchange(GET);
+    let response = proxy.client().exchange(GET);
     assert_eq!(response.status, 504);
     assert!(response.field("x-spurline-reason").is_some());
     eventually("the upstream connection is ended", || (recorder.open_connections() == 0).then_some(()));
@@ -242,7 +242,7 @@ fn a_head_that_never_stops_dripping_is_cut_by_the_response_timeout() {
         }
     });
     let proxy = TestProxy::sidecar(WORKLOAD, address).flag("--response-timeout", "400ms").start();
-    let response = proxy.client().read_timeout(Duration::from_secs(5)).exchange(GET);
+    let response = proxy.client().exchange(GET);
     assert_eq!((response.status, response.field("x-spurline-reason")), (504, Some("response-timeout")));
 }
 
@@ -270,7 +270,7 @@ fn content_that_stalls_is_cut_by_the_idle_timeout() {
     });
     let proxy =
         TestProxy::sidecar(WORKLOAD, recorder.address()).flag("--response-idle-timeout", "300ms").start();
-    let mut client = proxy.client().read_timeout(Duration::from_secs(5));
+    let mut client = proxy.client();
     client.send(GET);
     let outcome = client.response_to("GET");
     assert!(matches!(outcome, Err(ReadError::Ended(End::Fin | End::Reset, _))), "{outcome:?}");

@@ -43,7 +43,7 @@ fn blackhole() -> Blackhole {
     listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("bind");
     listener.listen(0).expect("listen");
     let address = listener.local_addr().expect("an address").as_socket().expect("an inet address");
-    let short = Duration::from_millis(100);
+    let short = Duration::from_millis(500);
     let queue = std::iter::from_fn(|| TcpStream::connect_timeout(&address, short).ok());
     let queued: Vec<_> = queue.take(64).collect();
     assert!(queued.len() < 64, "the queue never fills");
@@ -85,7 +85,7 @@ fn an_ejected_endpoint_is_counted_until_it_returns_whatever_set_it_is_in() {
     let proxy = one_worker(&[])
         .routes(&routes)
         .flag("--ejection-failures", "1")
-        .flag("--ejection-time", "1s")
+        .flag("--ejection-time", "3s")
         .flag("--ejection-max-percent", "50")
         .flag("--panic-threshold-percent", "0")
         .start();
@@ -197,12 +197,12 @@ fn a_fork_that_does_not_answer_connections_costs_one_timeout() {
 fn the_time_of_a_whole_request_includes_connecting() {
     let upstream = blackhole();
     let proxy = one_worker(&[upstream.address])
-        .flag("--connect-timeout", "20s")
+        .flag("--connect-timeout", "1m")
         .flag("--request-timeout", "500ms")
         .start();
     let started = Instant::now();
     let response = proxy.client().exchange(GET);
     let took = started.elapsed();
     assert_eq!((response.status, response.field("x-spurline-reason")), (504, Some("request-timeout")));
-    assert!((Duration::from_millis(400)..Duration::from_secs(5)).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(400)..Duration::from_secs(50)).contains(&took), "{took:?}");
 }

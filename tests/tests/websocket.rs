@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use spurline_tests::servers::{Kind, Server, script};
 use spurline_tests::{
-    Finished, Override, RawClient, Recorder, Routes, Step, TestProxy, eventually, run, tool,
+    DEADLINE, Finished, Override, RawClient, Recorder, Routes, Step, TestProxy, eventually, run, tool,
 };
 
 const WORKLOAD: &str = "shop/Deployment/chat";
@@ -24,7 +24,7 @@ fn client(proxy: &TestProxy, key: &str) -> Finished {
     let mut command = Command::new("node");
     command.env("NODE_PATH", tool("node_modules")).arg(script("websocket-client.js"));
     command.arg(format!("ws://{}/chat", proxy.address())).arg(key);
-    run(command, Duration::from_secs(20))
+    run(command, Duration::from_secs(60))
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_tunnel_outlives_the_drain_delay_and_ends_with_the_deadline() {
     });
     let mut proxy = TestProxy::sidecar(WORKLOAD, recorder.address())
         .flag("--drain-delay", "200ms")
-        .flag("--drain-timeout", "1s")
+        .flag("--drain-timeout", "4s")
         .start();
     let mut client = RawClient::connect(proxy.address());
     assert_eq!(client.exchange(upgrade()).status, 101);
@@ -93,5 +93,5 @@ fn a_tunnel_outlives_the_drain_delay_and_ends_with_the_deadline() {
     eventually("readiness is off", || (!proxy.ready()).then_some(()));
     client.send("still");
     assert_eq!(client.read_exact(5).expect("the tunnel still works"), b"still");
-    proxy.wait(Duration::from_secs(5));
+    proxy.wait(DEADLINE);
 }

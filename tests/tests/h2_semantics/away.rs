@@ -1,10 +1,8 @@
 //! `GOAWAY` in either direction: nobody loses what was begun, and what was not is done elsewhere.
 
-use std::time::Duration;
-
 use spurline_tests::h2::{Client, Finish, Manners, Play, Upstream, request};
 use spurline_tests::wire::frame;
-use spurline_tests::{Gate, eventually};
+use spurline_tests::{DEADLINE, Gate, eventually};
 
 use super::before_http2;
 
@@ -18,10 +16,8 @@ fn a_drain_is_announced_twice_and_what_is_in_work_ends_well() {
         "/held" => vec![Play::Body, Play::Hold(held.clone()), Play::Echo],
         _ => vec![Play::Echo],
     });
-    let mut proxy = before_http2(upstream.address())
-        .flag("--drain-delay", "500ms")
-        .flag("--drain-timeout", "20s")
-        .start();
+    let mut proxy =
+        before_http2(upstream.address()).flag("--drain-delay", "3s").flag("--drain-timeout", "20s").start();
     let mut client = Client::connect(proxy.address());
     let stream = client.get("/held", &[]);
     let begun = client.open(&request("POST", "/begun", &[]), false);
@@ -40,7 +36,7 @@ fn a_drain_is_announced_twice_and_what_is_in_work_ends_well() {
     let answer = client.answer(stream);
     assert_eq!((answer.status, answer.end), (200, Some(Finish::Whole)));
     client.to_end();
-    assert_eq!(proxy.wait(Duration::from_secs(10)).code(), Some(0), "{}", proxy.log());
+    assert_eq!(proxy.wait(DEADLINE * 2).code(), Some(0), "{}", proxy.log());
     assert_eq!(client.violations(), [""; 0]);
 }
 
@@ -70,7 +66,7 @@ fn a_drain_costs_clients_that_obey_nothing() {
     let upstream = Upstream::start("one");
     let mut proxy = before_http2(upstream.address())
         .flag("--drain-delay", "500ms")
-        .flag("--drain-timeout", "10s")
+        .flag("--drain-timeout", "20s")
         .start();
     let address = proxy.address();
     std::thread::scope(|scope| {
@@ -82,7 +78,7 @@ fn a_drain_costs_clients_that_obey_nothing() {
             assert!(wrong.len() <= 1, "{} wrong: {}", wrong.len(), wrong.join("\n"));
         }
     });
-    assert_eq!(proxy.wait(Duration::from_secs(10)).code(), Some(0), "{}", proxy.log());
+    assert_eq!(proxy.wait(DEADLINE * 2).code(), Some(0), "{}", proxy.log());
 }
 
 #[test]

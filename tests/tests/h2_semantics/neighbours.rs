@@ -76,11 +76,12 @@ fn a_response_without_content_leaves_nothing_behind_itself() {
 #[test]
 fn a_connection_whose_reads_end_within_frames_is_no_slow_one() {
     let upstream = Upstream::start("one");
-    let proxy = before_http2(upstream.address()).flag("--head-timeout", "1s").start();
+    let proxy = before_http2(upstream.address()).flag("--head-timeout", "3s").start();
     let mut client = Client::connect(proxy.address());
     client.settle();
     let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(3) {
+    // For longer than the first of them may take.
+    while started.elapsed() < Duration::from_secs(4) {
         // Each write ends what the one before began, and begins another frame.
         let ping = frame::ping([7; 8]).bytes();
         let (begin, end) = ping.split_at(5);

@@ -14,7 +14,7 @@ use super::{WORKLOAD, listening};
 fn curl(options: &[&str]) -> String {
     let mut command = Command::new("curl");
     command.args(["-sS", "--max-time", "20"]).args(options);
-    let finished = run(command, Duration::from_secs(30));
+    let finished = run(command, Duration::from_secs(60));
     assert_eq!(finished.code, Some(0), "{options:?}: {}", finished.stderr);
     finished.stdout
 }
@@ -205,7 +205,7 @@ fn the_tools_of_nghttp2_are_served_and_serve() {
         assert!(whole, "{listener}: {}", loaded.stdout);
         let mut command = Command::new("nghttp");
         command.args(["-nas", "-m", "20", &url]);
-        let asked = run(command, Duration::from_secs(20));
+        let asked = run(command, Duration::from_secs(60));
         assert_eq!(asked.code, Some(0), "{listener}: {}", asked.stderr);
     }
     assert_eq!(recorder.violations(), [""; 0]);

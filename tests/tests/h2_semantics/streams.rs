@@ -216,7 +216,7 @@ fn an_upstream_that_gives_no_sign_of_life_is_left() {
     let builder = |upstream: &Upstream| {
         before_http2(upstream.address())
             .flag("--http2-ping-interval", "100ms")
-            .flag("--http2-ping-timeout", "300ms")
+            .flag("--http2-ping-timeout", "2s")
             .flag("--retries-max", "0")
     };
     let proxy = builder(&dead).start();
@@ -229,7 +229,8 @@ fn an_upstream_that_gives_no_sign_of_life_is_left() {
     let proxy = builder(&alive).start();
     let mut client = Client::connect(proxy.address());
     let stream = client.post("/", &[], b"x");
-    eventually("it is asked again and again", || (alive.pings() >= 5).then_some(()));
+    // For longer than one that is dead is waited for.
+    eventually("it is asked again and again", || (alive.pings() >= 30).then_some(()));
     gate.open();
     assert_eq!(client.answer(stream).status, 200);
     assert_eq!(alive.accepted(), 1);
@@ -239,7 +240,7 @@ fn an_upstream_that_gives_no_sign_of_life_is_left() {
 fn a_peer_that_does_not_acknowledge_settings_is_left() {
     const SETTINGS_TIMEOUT: u32 = 4;
     let upstream = Upstream::start("one");
-    let proxy = before_http2(upstream.address()).flag("--http2-settings-timeout", "200ms").start();
+    let proxy = before_http2(upstream.address()).flag("--http2-settings-timeout", "3s").start();
     let manners = Manners { settings: false, ..Manners::default() };
     let mut client = Client::with(proxy.address(), &[], manners);
     assert_eq!(client.exchange("/", &[]).status, 200);

@@ -19,7 +19,7 @@ pub(crate) struct Curl {
 fn curl(arguments: &[&str]) -> Finished {
     let mut command = Command::new("curl");
     command.args(["-sS", "--max-time", "20"]).args(arguments);
-    run(command, Duration::from_secs(30))
+    run(command, Duration::from_secs(60))
 }
 
 impl Curl {

@@ -45,7 +45,7 @@ fn proxy(recorder: &Recorder, more: &str) -> (TestProxy, Authority) {
     let authority = Authority::new("Shop");
     let certificate = authority.server("a", &["a.example"], VALID).setting("");
     let builder = terminating(recorder, more, &[certificate]);
-    (builder.flag("--tls-handshake-timeout", "1s").start(), authority)
+    (builder.flag("--tls-handshake-timeout", "3s").start(), authority)
 }
 
 /// The type of the first record that comes back.
@@ -134,7 +134,7 @@ fn a_request_that_is_cut_off_without_a_close_notify_reaches_nobody_whole() {
     );
     let mut command = Command::new("python3");
     command.args(["-c", &program]);
-    let done = spurline_tests::run(command, Duration::from_secs(20));
+    let done = spurline_tests::run(command, Duration::from_secs(60));
     assert_eq!(done.code, Some(0), "{done:?}");
     eventually("the request is given up", || {
         (proxy.metric("spurline_downstream_aborts_total", &[]) >= 1.0).then_some(())
