@@ -37,13 +37,13 @@ async fn the_accept_loop_survives_a_lack_of_descriptors_and_recovers() {
         // The client gets the last descriptor; its connection waits in the backlog.
         drop(ballast.pop());
         let client = TcpStream::connect(addr).unwrap();
-        let starved = timeout(Duration::from_millis(200), acceptor.accept()).await;
-        assert!(starved.is_err(), "round {round}: accepted without a descriptor");
+        // Twice as often if a busy machine has not let it try again within the first 200 ms.
+        while faults.load(Ordering::Relaxed) < 2 {
+            let starved = timeout(Duration::from_millis(200), acceptor.accept()).await;
+            assert!(starved.is_err(), "round {round}: accepted without a descriptor");
+        }
         let attempts = faults.swap(0, Ordering::Relaxed);
-        assert!(
-            (2..=10).contains(&attempts),
-            "round {round}: {attempts} attempts in 200 ms is not backing off"
-        );
+        assert!(attempts <= 10, "round {round}: {attempts} attempts are not backing off");
 
         drop(ballast);
         let accepted = timeout(PATIENCE, acceptor.accept()).await.expect("accepting recovers");

@@ -136,7 +136,7 @@ fn a_server_that_falls_silent_in_mid_stream_is_left_and_its_table_stays() {
     let servers = vec![falling_silent.address(), talking.address()];
     let timing = Timing {
         ping_interval: Duration::from_millis(100),
-        ping_timeout: Duration::from_secs(1),
+        ping_timeout: Duration::from_secs(2),
         ..impatient()
     };
     let case = Case::start_with(settings(servers), timing);
@@ -234,7 +234,7 @@ fn an_override_ends_at_its_time_though_the_server_says_nothing() {
     let server = TestServer::start();
     let case = Case::following(&server);
     let script = server.accept();
-    complete(&script, vec![rule("a", 1, Some(now_unix_s() + 2)), rule("b", 1, None)]);
+    complete(&script, vec![rule("a", 1, Some(now_unix_s() + 5)), rule("b", 1, None)]);
     case.wait_for_forks(&["cart-a", "cart-b"]);
     case.wait_for_forks(&["cart-b"]);
     assert_eq!(case.registry.counter(Counter::ControlUpdates(ResourceUpdate::Expired)), 1);
@@ -245,7 +245,7 @@ fn readiness_waits_for_an_answer_but_not_for_ever() {
     let refused = Server::Http(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string());
     let waiting = Case::start(settings(vec![refused.clone()]));
     let limited =
-        Case::start(Settings { ready_timeout: Some(Duration::from_millis(200)), ..settings(vec![refused]) });
+        Case::start(Settings { ready_timeout: Some(Duration::from_secs(2)), ..settings(vec![refused]) });
     assert!(!limited.is_ready());
     eventually("ready without an answer", || limited.is_ready());
     assert!(!waiting.is_ready());

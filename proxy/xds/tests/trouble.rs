@@ -35,7 +35,7 @@ fn a_snapshot_is_as_old_as_the_last_contact_and_not_as_the_last_change() {
     let folder = tempfile::tempdir().unwrap();
     let settings = |servers| Settings {
         snapshot: Some(folder.path().join("snapshot")),
-        snapshot_age_max: Duration::from_secs(2),
+        snapshot_age_max: Duration::from_secs(4),
         ..settings(servers)
     };
     let server = TestServer::start();
@@ -44,14 +44,14 @@ fn a_snapshot_is_as_old_as_the_last_contact_and_not_as_the_last_change() {
     complete(&script, vec![rule("a", 1, None)]);
     eventually("in step", || case.status().source == Source::Control);
     // Nothing changes and nothing is said, for longer than a snapshot lasts.
-    thread::sleep(Duration::from_secs(4));
+    thread::sleep(Duration::from_secs(6));
     assert_eq!(case.ended(StreamEnd::Error) + case.ended(StreamEnd::Silent), 0);
     drop(case);
     let again = Case::start(settings(vec![Server::Unix(folder.path().join("nobody"))]));
     assert_eq!(again.snapshots(SnapshotEvent::TooOld), 0);
     assert_eq!(again.forks(), ["cart-a"]);
     // One that is out of contact keeps the age of the contact.
-    thread::sleep(Duration::from_millis(3_100));
+    thread::sleep(Duration::from_millis(5_100));
     drop(again);
     let late = Case::start(settings(vec![server.address()]));
     assert_eq!((late.snapshots(SnapshotEvent::TooOld), late.is_ready()), (1, false));

@@ -6,7 +6,10 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt as _,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -25,13 +28,15 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(20);
 const REQUEST: &[u8] = b"GET /who HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n";
 
 /// A server that runs until it is dropped or drained.
 struct Running {
     listen: Listen,
     counters: Arc<Counters>,
+    /// How many of the requests that take their time have begun.
+    begun: Arc<AtomicUsize>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -41,12 +46,26 @@ impl Running {
         let server = Server::bind(listen, tls, limits).unwrap();
         let (listen, counters) = (server.listen().unwrap(), server.counters());
         let (stop, stopped) = oneshot::channel::<()>();
+        let begun = Arc::<AtomicUsize>::default();
+        let [slow, never] = [0, 1].map(|_| begun.clone());
         let router = Router::new()
             .route("/who", get(|Extension(peer): Extension<Peer>| async move { format!("{peer:?}") }))
-            .route("/slow", get(|| async { sleep(Duration::from_millis(300)).await }))
-            .route("/never", get(std::future::pending::<()>));
+            .route(
+                "/slow",
+                get(|| async move {
+                    slow.fetch_add(1, Relaxed);
+                    sleep(Duration::from_millis(300)).await;
+                }),
+            )
+            .route(
+                "/never",
+                get(|| async move {
+                    never.fetch_add(1, Relaxed);
+                    std::future::pending::<()>().await;
+                }),
+            );
         let task = tokio::spawn(server.serve(router, async move { _ = stopped.await }));
-        Self { listen, counters, stop: Some(stop), task }
+        Self { listen, counters, begun, stop: Some(stop), task }
     }
 
     fn addr(&self) -> SocketAddr {
@@ -299,19 +318,18 @@ async fn connections_beyond_the_limit_are_closed_at_once() {
 
 #[tokio::test]
 async fn a_drain_lets_requests_finish_and_cuts_what_does_not() {
-    let limits = Limits { drain_timeout: Duration::from_millis(600), ..Limits::default() };
+    let limits = Limits { drain_timeout: Duration::from_secs(3), ..Limits::default() };
     let running = Running::start(&loopback(), None, limits);
     let [slow, never] = ["/slow", "/never"].map(|path| {
         let addr = running.addr();
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
         tokio::spawn(async move { exchange(TcpStream::connect(addr).await?, request.as_bytes()).await })
     });
-    eventually(|| running.counters.open() == 2).await;
-    sleep(Duration::from_millis(50)).await;
+    eventually(|| running.begun.load(Relaxed) == 2).await;
     let addr = running.addr();
     let start = Instant::now();
     running.drain().await;
-    assert!(start.elapsed() >= Duration::from_millis(500) && start.elapsed() < SOON / 2);
+    assert!(start.elapsed() >= Duration::from_millis(2_900) && start.elapsed() < SOON);
     assert!(slow.await.unwrap().unwrap().starts_with("HTTP/1.1 200"));
     assert!(never.await.unwrap().unwrap_or_default().is_empty());
     assert!(TcpStream::connect(addr).await.is_err(), "nobody listens any more");

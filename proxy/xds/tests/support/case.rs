@@ -97,7 +97,7 @@ impl Case {
 
 /// Little patience with a server that sends no first response.
 pub(crate) fn impatient() -> Timing {
-    Timing { silence_max: Duration::from_millis(300), ..Timing::default() }
+    Timing { silence_max: Duration::from_secs(2), ..Timing::default() }
 }
 
 #[track_caller]

@@ -171,7 +171,7 @@ fn sandbox(name: &str) -> Value {
 
 /// Something that has to become so within some seconds.
 async fn eventually<R>(what: &str, mut look: impl AsyncFnMut() -> Option<R>) -> R {
-    for _ in 0..500 {
+    for _ in 0..2000 {
         if let Some(found) = look().await {
             return found;
         }

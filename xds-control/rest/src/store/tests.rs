@@ -134,7 +134,7 @@ async fn a_write_that_was_refused_does_not_come_true_with_a_restart() {
         let before = fs::read(&path).unwrap();
         if waits {
             // Without another write, and without an end that could be waited for.
-            for _ in 0..500 {
+            for _ in 0..2000 {
                 if fs::read(&path).unwrap() != before {
                     break;
                 }

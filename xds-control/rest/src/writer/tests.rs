@@ -54,7 +54,7 @@ impl Run {
     }
 
     async fn until_empty(&self) {
-        for _ in 0..500 {
+        for _ in 0..2000 {
             if self.names().is_empty() {
                 return;
             }

@@ -45,7 +45,7 @@ impl Events {
                 continue;
             }
             let piece =
-                tokio::time::timeout(Duration::from_secs(5), self.body.next()).await.expect("an event");
+                tokio::time::timeout(Duration::from_secs(20), self.body.next()).await.expect("an event");
             self.text.push_str(std::str::from_utf8(&piece?.unwrap()).unwrap());
         }
     }
