@@ -309,9 +309,9 @@ async fn http<IO>(stream: IO, peer: Peer, shared: &Shared)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let io = TokioIo::new(FirstBytes::new(stream, shared.head_timeout));
-    let addr = peer.addr;
     let unread = Arc::<Unread>::default();
+    let io = TokioIo::new(unread.watched(FirstBytes::new(stream, shared.head_timeout)));
+    let addr = peer.addr;
     let requests = Requests { router: shared.router.clone(), peer, unread: unread.clone() };
     let mut drain = shared.drain.clone();
     let mut connection = std::pin::pin!(shared.http.serve_connection(io, requests));

@@ -3,10 +3,12 @@
 //! While a client gives no window, or no room in its socket, the HTTP libraries keep the piece they have and ask the body
 //! for nothing: what a body does by time does not happen, be it giving a place back or ending. So each body notes here
 //! when a piece of it went out and when the next one was asked for, and its connection ends when the one is not followed
-//! by the other. Nothing less frees what was handed over already.
+//! by the other. Nothing less frees what was handed over already. A library takes the end of a body although the socket
+//! does not, and then asks for nothing more: so the socket notes, too, since when it takes nothing.
 
 use std::{
     collections::HashMap,
+    io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
@@ -16,6 +18,7 @@ use std::{
 use axum::body::{Body, Bytes};
 use http_body::{Frame, SizeHint};
 use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::Notify,
     time::{Instant, sleep_until},
 };
@@ -30,6 +33,10 @@ pub(crate) struct Unread {
     pieces: Mutex<Pieces>,
     handed: Notify,
 }
+
+/// What a socket did not take stands beside the pieces of bodies, whose numbers begin with 1.
+const WRITE: u64 = 0;
+const FLUSH: u64 = u64::MAX;
 
 #[derive(Debug, Default)]
 struct Pieces {
@@ -47,6 +54,14 @@ struct Noted {
     unread: Arc<Unread>,
 }
 
+/// A connection that notes since when it takes nothing of what is written.
+pub(crate) struct Watched<IO> {
+    io: IO,
+    /// Whether the last attempt to write, and to flush, has to be made again.
+    waits: [bool; 2],
+    unread: Arc<Unread>,
+}
+
 // === impl Unread ===
 
 impl Unread {
@@ -57,6 +72,10 @@ impl Unread {
             pieces.bodies
         };
         Body::new(Noted { body, rest: Bytes::new(), id, unread: Arc::clone(self) })
+    }
+
+    pub(crate) fn watched<IO>(self: &Arc<Self>, io: IO) -> Watched<IO> {
+        Watched { io, waits: [false; 2], unread: Arc::clone(self) }
     }
 
     /// Waits until a piece has been unread for `timeout`.
@@ -73,7 +92,7 @@ impl Unread {
 
     fn hand(&self, id: u64) {
         let mut pieces = self.pieces();
-        pieces.handed_at.insert(id, Instant::now());
+        pieces.handed_at.entry(id).or_insert_with(Instant::now);
         if pieces.handed_at.len() == 1 {
             self.handed.notify_one();
         }
@@ -134,5 +153,59 @@ impl http_body::Body for Noted {
 impl Drop for Noted {
     fn drop(&mut self) {
         self.unread.taken(self.id);
+    }
+}
+
+// === impl Watched ===
+
+impl<IO> Watched<IO> {
+    fn note<T>(&mut self, id: u64, outcome: Poll<T>) -> Poll<T> {
+        let [write, flush] = &mut self.waits;
+        let waits = if id == WRITE { write } else { flush };
+        match (std::mem::replace(waits, outcome.is_pending()), outcome.is_pending()) {
+            (false, true) => self.unread.hand(id),
+            (true, false) => self.unread.taken(id),
+            _ => {}
+        }
+        outcome
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.note(WRITE, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.note(WRITE, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.note(FLUSH, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

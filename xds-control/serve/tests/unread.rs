@@ -28,17 +28,17 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-const SOON: Duration = Duration::from_secs(10);
-const UNREAD: Duration = Duration::from_millis(300);
+const SOON: Duration = Duration::from_secs(20);
+const UNREAD: Duration = Duration::from_millis(1_500);
 
 /// Counts as alive until it is freed.
 #[derive(Debug, Clone)]
-struct Piece(Arc<AtomicUsize>);
+struct Piece(Arc<AtomicUsize>, usize);
 
 impl Piece {
-    fn new(alive: &Arc<AtomicUsize>) -> Self {
+    fn new(alive: &Arc<AtomicUsize>, bytes: usize) -> Self {
         alive.fetch_add(1, Relaxed);
-        Self(alive.clone())
+        Self(alive.clone(), bytes)
     }
 }
 
@@ -50,16 +50,21 @@ impl Drop for Piece {
 
 impl AsRef<[u8]> for Piece {
     fn as_ref(&self) -> &[u8] {
-        &[b'a'; 100_000]
+        &[b'a'; 100_000][..self.1]
     }
 }
 
-/// A server of one response of 100,000 bytes at `/`, and of nothing at `/idle`; and how many responses are held.
+/// A server of one response of 100,000 bytes at `/`, of 10,000 at `/small` and of nothing at `/idle`; and how many
+/// responses are held.
 async fn start(limits: Limits) -> (SocketAddr, Arc<AtomicUsize>) {
     let alive = Arc::<AtomicUsize>::default();
-    let held = alive.clone();
+    let respond = |bytes| {
+        let held = alive.clone();
+        get(move || async move { Body::from(Bytes::from_owner(Piece::new(&held, bytes))) })
+    };
     let router = Router::new()
-        .route("/", get(move || async move { Body::from(Bytes::from_owner(Piece::new(&held))) }))
+        .route("/", respond(100_000))
+        .route("/small", respond(10_000))
         .route("/idle", get(|| async { Body::new(Idle) }));
     let server = Server::bind(&Listen::Tcp((Ipv4Addr::LOCALHOST, 0).into()), None, limits).unwrap();
     let Listen::Tcp(addr) = server.listen().unwrap() else { panic!("not TCP") };
@@ -119,23 +124,31 @@ async fn a_client_of_http2_that_takes_nothing_is_let_go_and_what_it_asked_for_fr
         }
         assert_eq!(held.load(Relaxed), 10);
         timeout(SOON, connection).await.unwrap().unwrap();
-        let_go(&held).await;
+        let start = Instant::now();
+        while held.load(Relaxed) > 0 {
+            assert!(start.elapsed() < SOON, "{} are held", held.load(Relaxed));
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 
 #[tokio::test]
 async fn a_client_of_http1_that_takes_nothing_is_let_go() {
-    let (addr, held) = start(Limits { unread_timeout: UNREAD, ..Limits::default() }).await;
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    let mut stream = socket.connect(addr).await.unwrap();
-    // More than the buffers of the kernel take.
-    stream.write_all(&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100)).await.unwrap();
-    let_go(&held).await;
-    let mut rest = Vec::new();
-    // Cut, and not at the end of the last response.
-    _ = timeout(SOON, stream.read_to_end(&mut rest)).await.unwrap();
-    assert!(rest.len() < 100 * 100_000, "{}", rest.len());
+    // Of small ones the library takes each as a whole, and stops between two of them.
+    for (path, count) in [("/", 100), ("/small", 1_000)] {
+        let (addr, held) = start(Limits { unread_timeout: UNREAD, ..Limits::default() }).await;
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(addr).await.unwrap();
+        // More than the buffers of the kernel take.
+        let requests = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").repeat(count);
+        stream.write_all(requests.as_bytes()).await.unwrap();
+        let_go(&held).await;
+        let mut rest = Vec::new();
+        // Cut, and not at the end of the last response.
+        _ = timeout(SOON, stream.read_to_end(&mut rest)).await.unwrap();
+        assert!(rest.len() < 10_000_000, "{path}: {}", rest.len());
+    }
 }
 
 #[tokio::test]
