@@ -1,6 +1,6 @@
 //! Clients that do not read, and versions of HTTP that are not served.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
