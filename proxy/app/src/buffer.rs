@@ -5,6 +5,7 @@ use std::{
     cell::RefCell,
     future::Future,
     io,
+    ops::Range,
     pin::{Pin, pin},
     task::{Context, Poll},
 };
@@ -103,6 +104,39 @@ impl Buffer {
         &mut self.bytes
     }
 
+    /// Puts bytes behind the others, as many as are read at a time in all. Returns how many fitted.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> usize {
+        self.acquire();
+        let free = self.bytes.capacity() - self.bytes.len();
+        let room = (self.bytes.capacity().saturating_sub(SLACK_BYTES + self.len())).min(free);
+        let fitting = bytes.get(..room).unwrap_or(bytes);
+        self.bytes.extend_from_slice(fitting);
+        fitting.len()
+    }
+
+    /// Whether at least half of the allocation is data, so that it may be kept for it.
+    pub(crate) fn is_mostly_data(&self) -> bool {
+        self.len() >= self.bytes.capacity() / 2
+    }
+
+    /// Takes the bytes of `range` and those before it off the front. Where that is most of what this buffer can hold and
+    /// next to nothing is behind it, the allocation goes with it, so that only what is behind is copied; else `None`, and
+    /// nothing has changed.
+    pub(crate) fn split_most(&mut self, range: &Range<usize>) -> Option<Self> {
+        let behind = self.data().get(range.end..)?;
+        if behind.len() > SLACK_BYTES || range.len() < self.bytes.capacity() / 2 {
+            return None;
+        }
+        let mut rest = Self::default();
+        if !behind.is_empty() {
+            rest.writer().extend_from_slice(behind);
+        }
+        let mut taken = std::mem::replace(self, rest);
+        taken.truncate(range.end);
+        taken.consume(range.start);
+        Some(taken)
+    }
+
     /// Takes everything out, as a vector of its own.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         let bytes = self.data().to_vec();
@@ -123,7 +157,28 @@ impl Buffer {
             self.bytes.drain(..self.start);
             self.start = 0;
         }
-        let room = self.room();
+        self.poll_read(cx, stream, self.room())
+    }
+
+    /// The same, but at most so many bytes. That may be a little more than otherwise fits.
+    ///
+    /// To be called only while empty.
+    pub(crate) fn poll_fill_up_to(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Transport,
+        bytes: usize,
+    ) -> Poll<io::Result<usize>> {
+        self.acquire();
+        self.poll_read(cx, stream, bytes.min(self.bytes.capacity()))
+    }
+
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Transport,
+        room: usize,
+    ) -> Poll<io::Result<usize>> {
         let read = pin!(stream.read_buf(&mut (&mut self.bytes).limit(room))).poll(cx);
         if self.is_empty() {
             self.release();
@@ -239,6 +294,30 @@ mod tests {
             assert!(buffer.bytes.capacity() < 20_000, "{}", buffer.bytes.capacity());
         }
         assert_eq!(buffer.len(), 100);
+    }
+
+    #[test]
+    fn most_of_a_buffer_goes_with_its_allocation_and_little_of_it_does_not() {
+        let mut whole = Buffer::default();
+        whole.writer().extend_from_slice(&[1; 9]);
+        whole.writer().extend_from_slice(&[2; 16_000]);
+        whole.writer().extend_from_slice(b"rest");
+        let place = whole.data()[9..].as_ptr();
+        assert!(whole.split_most(&(9..5000)).is_none(), "too much is behind it");
+        let most = whole.split_most(&(9..16_009)).unwrap();
+        assert_eq!((most.data(), most.data().as_ptr()), (&[2; 16_000][..], place));
+        assert_eq!(whole.data(), b"rest");
+        assert!(whole.split_most(&(0..4)).is_none(), "it is a small part of what the buffer can hold");
+        assert_eq!(whole.data(), b"rest");
+    }
+
+    #[test]
+    fn what_is_appended_fills_a_buffer_and_no_more() {
+        let mut buffer = Buffer::default();
+        assert_eq!(buffer.append(&[1; 16_000]), 16_000);
+        assert_eq!(buffer.append(&[2; 1000]), 384);
+        assert_eq!(buffer.append(&[3]), 0);
+        assert_eq!(buffer.len(), 16 * 1024);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod driver;
 mod inboxes;
+mod output;
 mod serve;
 mod session;
 mod stream;

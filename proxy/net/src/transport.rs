@@ -4,7 +4,7 @@
 //! buffers of its own, but TLS does: what was written can still wait in it, see [`Transport::has_unsent`].
 
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, Waker},
 };
@@ -175,6 +175,23 @@ impl AsyncWrite for Transport {
             Self::Tls(secure) => Pin::new(&mut secure.stream).poll_write(cx, buf),
             Self::Taken => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(secure) => Pin::new(&mut secure.stream).poll_write_vectored(cx, bufs),
+            Self::Taken => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     #[inline]

@@ -1,6 +1,7 @@
 //! What moves the bytes of a session's socket.
 
 use std::{
+    collections::VecDeque,
     io,
     rc::Rc,
     task::{Context, Poll},
@@ -11,7 +12,7 @@ use spurline_http::h2::{self, Connection};
 use spurline_net::Transport;
 use spurline_telemetry::metrics::{self, Side};
 
-use super::{Opened, Session, session::State};
+use super::{Opened, Session, output::Output, session::State};
 use crate::buffer::{self, Buffer};
 
 /// A session's socket, with the bytes that are on their way.
@@ -20,7 +21,7 @@ pub(crate) struct Driver {
     session: Rc<Session>,
     transport: Transport,
     input: Buffer,
-    output: Buffer,
+    output: Output,
     progress: Progress,
     /// Writing was put off for what the streams may have to add.
     is_deferred: bool,
@@ -55,7 +56,7 @@ impl Driver {
             session,
             transport,
             input,
-            output: Buffer::default(),
+            output: Output::default(),
             progress: Progress::Going,
             is_deferred: false,
             incomplete: None,
@@ -92,14 +93,14 @@ impl Driver {
     /// Ends all streams. What there is for the peer is put with the rest of what is to be written.
     pub(crate) fn give_up(&mut self) {
         self.session.lose();
-        let mut last = Vec::new();
-        self.session.with(|state| state.connection.swap_output(&mut last));
-        self.output.writer().extend_from_slice(&last);
+        let mut last = Output::default();
+        self.session.with(|state| last.take(state));
+        self.output.append(last);
     }
 
     /// The socket, and what is still to be written to it.
     pub(crate) fn into_parts(self) -> (Transport, Buffer) {
-        (self.transport, self.output)
+        (self.transport, self.output.into_buffer())
     }
 
     /// Moves what can be moved. Requests that arrive are put into `requests`.
@@ -133,7 +134,9 @@ impl Driver {
         }
         if self.is_flushed() && self.session.streams() == 0 {
             // An idle connection holds no memory for what it might send.
+            self.output = Output::default();
             buffer::recycle(self.session.with(|state| {
+                state.apart = VecDeque::new();
                 let mut spare = Vec::new();
                 state.connection.swap_output(&mut spare);
                 spare
@@ -162,7 +165,7 @@ impl Driver {
             if self.input.is_full() {
                 self.input.grow(Connection::INPUT_BYTES_MIN);
             }
-            match self.input.poll_fill(cx, &mut self.transport) {
+            match self.fill(cx) {
                 Poll::Ready(Ok(0)) => {
                     self.progress = Progress::Ended;
                     self.session.lose();
@@ -178,13 +181,21 @@ impl Driver {
         Ok(any)
     }
 
+    /// Reads once. What is left of a large frame of data is read by itself, so that it need not be copied.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Self { session, transport, input, .. } = self;
+        match session.with(|state| state.connection.large_data_bytes()) {
+            Some(bytes) if input.is_empty() => input.poll_fill_up_to(cx, transport, bytes),
+            _ => input.poll_fill(cx, transport),
+        }
+    }
+
     /// Takes in what has been read. Whether any of it could be used.
     fn receive(&mut self, requests: &mut Vec<Opened>) -> bool {
         let now = Instant::now();
         let was_amid_head = self.session.with(|state| state.connection.is_amid_head());
-        match self.session.receive(self.input.data(), now, requests) {
+        match self.session.receive(&mut self.input, now, requests) {
             Ok(used) => {
-                self.input.consume(used);
                 let is_amid =
                     !self.input.is_empty() || self.session.with(|state| state.connection.is_amid_head());
                 // What is incomplete now began now if something was completed before it.
@@ -210,7 +221,7 @@ impl Driver {
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         if self.output.is_empty() && self.session.with(|state| state.connection.has_output()) {
             self.session.with(|state| {
-                state.connection.swap_output(self.output.writer());
+                self.output.take(state);
                 state.wake_writable();
             });
         }

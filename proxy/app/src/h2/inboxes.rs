@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    ops::Range,
     task::{Context, Waker},
 };
 
@@ -17,12 +18,19 @@ pub(super) struct Inbox {
     pub(super) interims: VecDeque<Response>,
     /// The final response.
     pub(super) response: Option<Response>,
-    pub(super) data: Buffer,
+    pub(super) data: Arrived,
     pub(super) trailers: Option<Head>,
     /// The peer has sent everything.
     pub(super) is_whole: bool,
     pub(super) loss: Option<Loss>,
     pub(super) waker: Option<Waker>,
+}
+
+/// Data, in the order in which it arrived and in as many buffers as it takes. All but the last are half full at least.
+#[derive(Debug, Default)]
+pub(super) struct Arrived {
+    first: Buffer,
+    others: VecDeque<Buffer>,
 }
 
 /// The inboxes of a session. A stream knows the place of its own, where it stays until the stream goes; what arrives
@@ -96,6 +104,45 @@ impl Inboxes {
     }
 }
 
+// === impl Arrived ===
+
+impl Arrived {
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+
+    /// Takes that part of `input` over, with what stands before it off its front. It stays where it was read if it is most
+    /// of that and no buffer before it is left half empty; else it is copied.
+    pub(super) fn receive(&mut self, input: &mut Buffer, range: Range<usize>) {
+        let last = self.others.back().unwrap_or(&self.first);
+        match last.is_mostly_data().then(|| input.split_most(&range)).flatten() {
+            Some(most) if self.is_empty() => self.first = most,
+            Some(most) => self.others.push_back(most),
+            None => {
+                self.append(input.data().get(range.clone()).unwrap_or_default());
+                input.consume(range.end);
+            }
+        }
+    }
+
+    fn append(&mut self, mut data: &[u8]) {
+        while !data.is_empty() {
+            let last = self.others.back_mut().unwrap_or(&mut self.first);
+            let fitted = last.append(data);
+            data = data.get(fitted..).unwrap_or_default();
+            if !data.is_empty() {
+                self.others.push_back(Buffer::default());
+            }
+        }
+    }
+
+    /// Takes what arrived first.
+    pub(super) fn pop(&mut self) -> Buffer {
+        let next = self.others.pop_front().unwrap_or_default();
+        std::mem::replace(&mut self.first, next)
+    }
+}
+
 // === impl Inbox ===
 
 impl Inbox {
@@ -116,5 +163,32 @@ impl Inbox {
         if self.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_comes_out_as_it_arrived_and_small_pieces_share_buffers() {
+        let (mut arrived, mut expected) = (Arrived::default(), Vec::new());
+        for round in 0..100_u8 {
+            let bytes = if round % 7 == 0 { 16_375 } else { 100 * usize::from(round) };
+            let mut input = Buffer::default();
+            input.writer().extend_from_slice(b"head");
+            input.writer().resize(4 + bytes, round);
+            input.writer().extend_from_slice(b"tail");
+            arrived.receive(&mut input, 4..4 + bytes);
+            assert_eq!(input.data(), b"tail");
+            expected.resize(expected.len() + bytes, round);
+        }
+        assert!(arrived.others.len() <= 2 * expected.len() / (16 * 1024), "{}", arrived.others.len());
+        let mut found = Vec::new();
+        while !arrived.is_empty() {
+            found.extend_from_slice(arrived.pop().data());
+        }
+        assert!(found == expected);
+        assert!(arrived.others.is_empty());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     future::poll_fn,
     ops::Range,
     rc::Rc,
@@ -11,7 +12,10 @@ use std::{
 
 use spurline_http::{
     Error, Head,
-    h2::{Connection, End, ErrorCode, Event, GoAway, HeadMeta, ResetBy, Role, Settings, StreamId, Violation},
+    h2::{
+        Connection, End, ErrorCode, Event, GoAway, Gone, HeadMeta, ResetBy, Role, Settings, StreamId,
+        Violation,
+    },
 };
 use spurline_telemetry::metrics::{By, Counter, Gauge, Shard, Side};
 
@@ -19,9 +23,13 @@ use super::{
     Windows,
     driver::REQUESTS_AT_ONCE,
     inboxes::{Inbox, Inboxes, Place},
+    output::Apart,
     windows::Share,
 };
-use crate::{buffer, heads::Heads};
+use crate::{
+    buffer::{self, Buffer},
+    heads::Heads,
+};
 
 /// One HTTP/2 connection, apart from its socket.
 #[derive(Debug)]
@@ -41,6 +49,8 @@ pub(crate) struct Session {
 pub(super) struct State {
     pub(super) connection: Connection,
     pub(super) inboxes: Inboxes,
+    /// Data that goes between what the connection has to send.
+    pub(super) apart: VecDeque<Apart>,
     driver: Option<Waker>,
     /// The driver knows that there is something to do.
     is_called: bool,
@@ -108,6 +118,7 @@ impl Session {
             state: RefCell::new(State {
                 connection: Connection::new(role, settings),
                 inboxes: Inboxes::default(),
+                apart: VecDeque::new(),
                 driver: None,
                 is_called: false,
                 is_lost: false,
@@ -242,13 +253,13 @@ impl Session {
         });
     }
 
-    /// Reads what `input` holds, or as much of it as fills `requests`; returns how much of it was used.
+    /// Takes what `input` holds off it, or as much as fills `requests`; returns how much that was.
     ///
     /// # Errors
     /// The peer broke the protocol. What tells it so is in the output.
     pub(super) fn receive(
         &self,
-        input: &[u8],
+        input: &mut Buffer,
         now: Instant,
         requests: &mut Vec<Opened>,
     ) -> Result<usize, Violation> {
@@ -259,22 +270,26 @@ impl Session {
         let mut head = std::mem::take(&mut state.head);
         let mut used = 0;
         while requests.len() < REQUESTS_AT_ONCE {
-            let rest = input.get(used..).unwrap_or_default();
-            let received = state.connection.receive(rest, &mut head, now);
+            let received = state.connection.receive(input.data(), &mut head, now);
             let (count, event) = received.inspect_err(|violation| self.note_violation(state, *violation))?;
             used += count;
+            if let Event::Data { id, range, end } = event {
+                state.deliver_data(id, input, range, end);
+                continue;
+            }
+            input.consume(count);
             match event {
                 Event::NeedMore => break,
                 Event::Nothing => {}
-                event => requests.extend(self.dispatch(state, event, rest, &mut head)),
+                event => requests.extend(self.dispatch(state, event, &mut head)),
             }
         }
         state.head = head;
         Ok(used)
     }
 
-    /// Brings an event to its stream. Returns a request that opens one.
-    fn dispatch(&self, state: &mut State, event: Event, input: &[u8], head: &mut Head) -> Option<Opened> {
+    /// Brings an event other than data to its stream. Returns a request that opens one.
+    fn dispatch(&self, state: &mut State, event: Event, head: &mut Head) -> Option<Opened> {
         match event {
             Event::Head { id, end, meta } if self.side == Side::Downstream => {
                 let place = self.open(state, id, end);
@@ -300,7 +315,6 @@ impl Session {
                 };
                 state.deliver(id, |inbox| inbox.interims.push_back(response));
             }
-            Event::Data { id, range, end } => state.deliver_data(id, input, range, end),
             Event::Trailers { id } => {
                 let trailers = std::mem::replace(head, self.heads.take());
                 state.deliver(id, |inbox| {
@@ -325,7 +339,7 @@ impl Session {
             Event::Settings => {
                 state.settle(Readiness::Ready);
             }
-            Event::Acknowledged | Event::Pong | Event::NeedMore | Event::Nothing => {}
+            Event::Acknowledged | Event::Pong | Event::Data { .. } | Event::NeedMore | Event::Nothing => {}
         }
         None
     }
@@ -411,6 +425,21 @@ impl State {
         }
     }
 
+    /// Sends as much of `data` as is allowed now, and returns how much. It is written from where it is if all of it goes and
+    /// it is most of its buffer: less memory waits than twice what may.
+    pub(super) fn send_data(&mut self, id: StreamId, data: &mut Buffer, end: End) -> Result<usize, Gone> {
+        let bytes = data.len();
+        if data.is_mostly_data()
+            && let Some(at) = self.connection.send_data_apart(id, bytes, end)?
+        {
+            self.apart.push_back(Apart { at, data: std::mem::take(data) });
+            return Ok(bytes);
+        }
+        let sent = self.connection.send_data(id, data.data(), end)?;
+        data.consume(sent);
+        Ok(sent)
+    }
+
     /// Wakes the streams that may send.
     pub(super) fn wake_writable(&mut self) {
         while let Some(id) = self.connection.next_writable() {
@@ -430,18 +459,19 @@ impl State {
         }
     }
 
-    fn deliver_data(&mut self, id: StreamId, input: &[u8], range: Range<usize>, end: End) {
-        let data = input.get(range).unwrap_or_default();
+    /// Takes data that ends there off the front of `input`.
+    fn deliver_data(&mut self, id: StreamId, input: &mut Buffer, range: Range<usize>, end: End) {
         match self.inboxes.of(id) {
             Some(inbox) => {
-                if !data.is_empty() {
-                    inbox.data.writer().extend_from_slice(data);
-                }
+                inbox.data.receive(input, range);
                 inbox.is_whole |= end == End::Stream;
                 inbox.wake();
                 self.has_news = true;
             }
-            None => self.connection.consumed(id, data.len()),
+            None => {
+                input.consume(range.end);
+                self.connection.consumed(id, range.len());
+            }
         }
     }
 }

@@ -134,7 +134,7 @@ impl Stream {
         })
     }
 
-    /// Moves data that has arrived into `input`, which must be empty. Never 0: an end is told by [`Stream::take_end`].
+    /// Moves data that has arrived into `input`, which must be empty: a buffer of it, and there may be more. Never 0: an end is told by [`Stream::take_end`].
     ///
     /// It also says that what was taken before has been passed on, so that the peer may send as much again: what is
     /// waiting here and at the caller is together never more than the stream's window.
@@ -161,7 +161,7 @@ impl Stream {
                 inbox.watch(cx);
                 return Poll::Pending;
             }
-            std::mem::swap(input, &mut inbox.data);
+            *input = inbox.data.pop();
             *taken = input.len();
             Poll::Ready(Ok(input.len()))
         })
@@ -207,10 +207,9 @@ impl Stream {
                 return Poll::Ready(Err(lost()));
             }
             let end = if matches!(ending, Some(Ending::Data)) { End::Stream } else { End::More };
-            let Ok(sent) = state.connection.send_data(*id, output.data(), end) else {
+            let Ok(sent) = state.send_data(*id, output, end) else {
                 return Poll::Ready(Err(lost()));
             };
-            output.consume(sent);
             if output.is_empty() {
                 if let Some(Ending::Trailers(trailers)) = ending
                     && state.connection.send_trailers(*id, trailers).is_err()

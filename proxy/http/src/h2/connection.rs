@@ -4,7 +4,7 @@ use crate::h2::{
     Settings, StreamId, Violation,
     budget::Budgets,
     flow::{ReceiveWindow, SendWindow, WINDOW_BYTES_INITIAL},
-    frame,
+    frame::{self, HEADER_BYTES},
     hpack::{Decoder, Encoder},
     settings::PeerSettings,
     stream::{Closed, Streams, Turn},
@@ -58,6 +58,8 @@ pub struct Connection {
     receive_window: ReceiveWindow,
     send_window: SendWindow,
     output: Vec<u8>,
+    /// Bytes of data that the caller is to put between those of the output.
+    bytes_apart: usize,
     /// Bytes of the output that the peer made us write.
     answer_bytes: usize,
     queue: Queue,
@@ -122,6 +124,7 @@ impl Connection {
             receive_window: ReceiveWindow::new(window_bytes),
             send_window: SendWindow::new(WINDOW_BYTES_INITIAL),
             output,
+            bytes_apart: 0,
             answer_bytes: 0,
             queue: Queue::default(),
             budgets: Budgets::new(&settings),
@@ -143,12 +146,13 @@ impl Connection {
         !self.output.is_empty()
     }
 
-    /// Takes what is to be written: `written`, whose content goes, and the output change places, so neither allocates
-    /// in the long run. To be called only when all that was taken before has been written, for only so is what waits
-    /// bounded.
+    /// Takes what is to be written, without what was sent [apart](Connection::send_data_apart): `written`, whose content
+    /// goes, and the output change places, so neither allocates in the long run. To be called only when all that was taken
+    /// before has been written, for only so is what waits bounded.
     pub fn swap_output(&mut self, written: &mut Vec<u8>) {
         written.clear();
         std::mem::swap(&mut self.output, written);
+        self.bytes_apart = 0;
         self.answer_bytes = 0;
         self.queue.next_round();
     }
@@ -174,7 +178,18 @@ impl Connection {
     /// Whether more is to be read. Not while a peer that reads nothing has made heads and answers pile up to twice what data
     /// may fill: that is more than data alone can reach, so two peers that send to each other never both stop reading.
     pub fn wants_input(&self) -> bool {
-        self.output.len() < 2 * self.output_bytes_max()
+        self.output_bytes() < 2 * self.output_bytes_max()
+    }
+
+    /// In the midst of a large frame of data: bytes up to its end, and the header of the next frame. Who reads just these next
+    /// has data that stands alone.
+    pub fn large_data_bytes(&self) -> Option<usize> {
+        match self.reading {
+            Reading::Data(part) if part.is_large => {
+                Some(part.left as usize + part.padding as usize + HEADER_BYTES)
+            }
+            _ => None,
+        }
     }
 
     /// Whether a head has begun and not ended: `CONTINUATION` frames are missing.
@@ -227,9 +242,14 @@ impl Connection {
         })
     }
 
+    /// Bytes that wait to be written, here or with the caller.
+    fn output_bytes(&self) -> usize {
+        self.output.len() + self.bytes_apart
+    }
+
     /// Bytes of data that fit into the output beside what is set aside; none if that is less than a frame.
     fn room(&self) -> usize {
-        let used = self.output.len() + self.queue.granted() * QUANTUM_OUTPUT_BYTES;
+        let used = self.output_bytes() + self.queue.granted() * QUANTUM_OUTPUT_BYTES;
         match self.output_bytes_max().saturating_sub(used) {
             0..QUANTUM_OUTPUT_BYTES => 0,
             room => room,

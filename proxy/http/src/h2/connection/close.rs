@@ -123,9 +123,7 @@ impl Connection {
         self.give_back(held);
         match turn {
             Turn::Waiting => self.queue.remove(id),
-            Turn::Granted(round) => {
-                self.queue.release(round);
-            }
+            Turn::Granted(round) => self.queue.release(round),
             Turn::None | Turn::WindowEmpty => {}
         }
         if closing == Closing::ResetByUs {

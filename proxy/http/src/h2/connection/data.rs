@@ -10,7 +10,7 @@ use super::{
 };
 use crate::h2::{
     StreamId, Violation,
-    frame::{self, FrameHeader, HEADER_BYTES},
+    frame::{self, FrameHeader, HEADER_BYTES, PAYLOAD_BYTES_MAX},
     stream::{Delivery, Progress},
 };
 
@@ -42,7 +42,8 @@ impl Connection {
                 self.give_back(around);
                 self.give_back_on(frame.stream, around);
                 let ends = frame.has(frame::END_STREAM);
-                let part = DataPart { id: frame.stream, left: data, padding, ends };
+                let is_large = data as usize >= PAYLOAD_BYTES_MAX / 2;
+                let part = DataPart { id: frame.stream, left: data, padding, ends, is_large };
                 return Ok(self.read_data(part, input, at));
             }
             Fate::Dropped => Event::Nothing,

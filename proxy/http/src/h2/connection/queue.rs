@@ -48,11 +48,14 @@ impl Queue {
         self.round
     }
 
-    /// The quantum of that round is used, or not wanted any more; whether it still was set aside.
-    pub(super) fn release(&mut self, round: u64) -> bool {
-        let holds = round == self.round && self.granted > 0;
-        self.granted -= usize::from(holds);
-        holds
+    /// Whether the quantum of that round still is set aside.
+    pub(super) fn holds(&self, round: u64) -> bool {
+        round == self.round && self.granted > 0
+    }
+
+    /// The quantum of that round is used, or not wanted any more.
+    pub(super) fn release(&mut self, round: u64) {
+        self.granted -= usize::from(self.holds(round));
     }
 
     pub(super) fn next_round(&mut self) {

@@ -34,6 +34,8 @@ pub(super) struct DataPart {
     pub(super) left: u32,
     pub(super) padding: u32,
     pub(super) ends: bool,
+    /// The frame has at least half as much as the largest.
+    pub(super) is_large: bool,
 }
 
 impl Reading {

@@ -14,6 +14,13 @@ use crate::{
 /// A window that is smaller, while there is more to send, cuts it to scraps.
 const SCRAP_BYTES: usize = 128;
 
+/// How much a stream may send.
+struct Allowance {
+    now: usize,
+    /// As far as the windows go, whoever else wants to send.
+    windows: usize,
+}
+
 impl Connection {
     /// Whether a stream can be opened now: what [`Connection::open`] would say, with nothing sent.
     ///
@@ -31,7 +38,7 @@ impl Connection {
         if is_full || self.streams.open() >= self.peer.streams_max {
             return Err(OpenError::TooManyStreams);
         }
-        if self.output.len() >= self.output_bytes_max() {
+        if self.output_bytes() >= self.output_bytes_max() {
             return Err(OpenError::OutputFull);
         }
         Ok(())
@@ -74,10 +81,7 @@ impl Connection {
     /// # Errors
     /// [`Gone`], also before the head and after the end.
     pub fn send_data(&mut self, id: StreamId, data: &[u8], end: End) -> Result<usize, Gone> {
-        let stream =
-            self.streams.get_mut(id).filter(|stream| stream.sending == Progress::Body).ok_or(Gone)?;
-        let turn = stream.turn;
-        let window = stream.send_window.available();
+        let allowance = self.allowance(id)?;
         if data.is_empty() {
             if end == End::Stream {
                 self.write_data(id, data, end);
@@ -85,23 +89,66 @@ impl Connection {
             }
             return Ok(0);
         }
-        let fair = match turn {
-            Turn::Waiting => 0,
-            Turn::Granted(round) if self.queue.release(round) => QUANTUM_BYTES,
-            _ if self.queue.is_empty() => self.room(),
-            _ => self.room().min(QUANTUM_BYTES),
-        };
-        let set_aside = self.queue.granted() * QUANTUM_BYTES;
-        let allowed = window.min(self.send_window.available());
-        let shared = self.send_window.available().saturating_sub(set_aside);
-        let taken = data.len().min(window).min(shared).min(fair);
+        let taken = data.len().min(allowance.now);
+        self.take_turn(id);
         let sent = data.get(..taken).unwrap_or_default();
         self.write_data(id, sent, if taken == data.len() { end } else { End::More });
         if taken > 0 {
-            self.earn(taken, allowed, data.len() - taken);
+            self.earn(taken, allowance.windows, data.len() - taken);
         }
         self.wait_for_turn(id, data.len() - taken, taken);
         Ok(taken)
+    }
+
+    /// Sends data that stays with the caller: only the header of its frame is put into the output, behind as many bytes as
+    /// are returned, and what is written behind these is to be the data. `None`: it is not to be sent now, or not all of it,
+    /// or not in one frame; then nothing has been done, and [`Connection::send_data`] says what can be.
+    ///
+    /// # Errors
+    /// As of `send_data`.
+    pub fn send_data_apart(&mut self, id: StreamId, bytes: usize, end: End) -> Result<Option<usize>, Gone> {
+        let allowance = self.allowance(id)?;
+        if bytes == 0 || bytes > allowance.now.min(self.peer.payload_bytes_max) {
+            return Ok(None);
+        }
+        self.take_turn(id);
+        self.take_windows(id, bytes);
+        let flags = if end == End::Stream { frame::END_STREAM } else { 0 };
+        let length = u32::try_from(bytes).unwrap_or(u32::MAX);
+        FrameHeader { length, kind: Kind::Data, flags, stream: id }.write(&mut self.output);
+        self.bytes_apart += bytes;
+        self.earn(bytes, allowance.windows, 0);
+        self.wait_for_turn(id, 0, bytes);
+        let at = self.output.len();
+        if end == End::Stream {
+            self.end_sending(id);
+        }
+        Ok(Some(at))
+    }
+
+    fn allowance(&self, id: StreamId) -> Result<Allowance, Gone> {
+        let stream = self.streams.get(id).filter(|stream| stream.sending == Progress::Body).ok_or(Gone)?;
+        let granted = self.queue.granted();
+        let (fair, others) = match stream.turn {
+            Turn::Waiting => (0, granted),
+            Turn::Granted(round) if self.queue.holds(round) => (QUANTUM_BYTES, granted - 1),
+            _ if self.queue.is_empty() => (self.room(), granted),
+            _ => (self.room().min(QUANTUM_BYTES), granted),
+        };
+        let shared = self.send_window.available();
+        let windows = stream.send_window.available().min(shared);
+        let now = windows.min(shared.saturating_sub(others * QUANTUM_BYTES)).min(fair);
+        Ok(Allowance { now, windows })
+    }
+
+    /// What was set aside for a stream is used.
+    fn take_turn(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(id)
+            && let Turn::Granted(round) = stream.turn
+        {
+            self.queue.release(round);
+            stream.turn = Turn::None;
+        }
     }
 
     /// Sends trailers, which end the stream, after all data.
@@ -125,9 +172,7 @@ impl Connection {
 
     /// Writes frames of data that the windows allow; an empty one only where it says the end.
     fn write_data(&mut self, id: StreamId, data: &[u8], end: End) {
-        let Some(stream) = self.streams.get_mut(id) else { return };
-        stream.send_window.take(data.len());
-        self.send_window.take(data.len());
+        self.take_windows(id, data.len());
         let mut rest = data;
         while !rest.is_empty() || (data.is_empty() && end == End::Stream) {
             let (part, after) = rest.split_at_checked(self.peer.payload_bytes_max).unwrap_or((rest, &[]));
@@ -140,6 +185,13 @@ impl Connection {
         }
         if end == End::Stream {
             self.end_sending(id);
+        }
+    }
+
+    fn take_windows(&mut self, id: StreamId, bytes: usize) {
+        if let Some(stream) = self.streams.get_mut(id) {
+            stream.send_window.take(bytes);
+            self.send_window.take(bytes);
         }
     }
 
