@@ -120,11 +120,11 @@ impl Buffer {
     }
 
     /// Takes the bytes of `range` and those before it off the front. Where that is most of what this buffer can hold and
-    /// next to nothing is behind it, the allocation goes with it, so that only what is behind is copied; else `None`, and
+    /// little is behind it, the allocation goes with it, so that only what is behind is copied; else `None`, and
     /// nothing has changed.
     pub(crate) fn split_most(&mut self, range: &Range<usize>) -> Option<Self> {
         let behind = self.data().get(range.end..)?;
-        if behind.len() > SLACK_BYTES || range.len() < self.bytes.capacity() / 2 {
+        if range.len() < self.bytes.capacity() / 2 || behind.len() > range.len() / 8 {
             return None;
         }
         let mut rest = Self::default();
@@ -303,7 +303,7 @@ mod tests {
         whole.writer().extend_from_slice(&[2; 16_000]);
         whole.writer().extend_from_slice(b"rest");
         let place = whole.data()[9..].as_ptr();
-        assert!(whole.split_most(&(9..5000)).is_none(), "too much is behind it");
+        assert!(whole.split_most(&(9..9000)).is_none(), "too much is behind it");
         let most = whole.split_most(&(9..16_009)).unwrap();
         assert_eq!((most.data(), most.data().as_ptr()), (&[2; 16_000][..], place));
         assert_eq!(whole.data(), b"rest");
