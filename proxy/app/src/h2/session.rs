@@ -281,7 +281,11 @@ impl Session {
             match event {
                 Event::NeedMore => break,
                 Event::Nothing => {}
-                event => requests.extend(self.dispatch(state, event, &mut head)),
+                event => {
+                    if let Some(opened) = self.dispatch(state, &event, &mut head) {
+                        requests.push(opened);
+                    }
+                }
             }
         }
         state.head = head;
@@ -289,8 +293,8 @@ impl Session {
     }
 
     /// Brings an event other than data to its stream. Returns a request that opens one.
-    fn dispatch(&self, state: &mut State, event: Event, head: &mut Head) -> Option<Opened> {
-        match event {
+    fn dispatch(&self, state: &mut State, event: &Event, head: &mut Head) -> Option<Opened> {
+        match *event {
             Event::Head { id, end, meta } if self.side == Side::Downstream => {
                 let place = self.open(state, id, end);
                 let head = std::mem::replace(head, self.heads.take());
