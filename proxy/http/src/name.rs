@@ -25,70 +25,47 @@ pub enum Name {
 }
 
 impl Name {
-    /// Every name that is not `Other`, in lower case.
-    const KNOWN: [(&'static str, Self); 18] = [
-        ("connection", Self::Connection),
-        ("content-length", Self::ContentLength),
-        ("content-type", Self::ContentType),
-        ("expect", Self::Expect),
-        ("grpc-timeout", Self::GrpcTimeout),
-        ("host", Self::Host),
-        ("http2-settings", Self::Http2Settings),
-        ("keep-alive", Self::KeepAlive),
-        ("proxy-authenticate", Self::ProxyAuthenticate),
-        ("proxy-authorization", Self::ProxyAuthorization),
-        ("proxy-connection", Self::ProxyConnection),
-        ("sec-websocket-key", Self::SecWebsocketKey),
-        ("sec-websocket-version", Self::SecWebsocketVersion),
-        ("te", Self::Te),
-        ("trailer", Self::Trailer),
-        ("transfer-encoding", Self::TransferEncoding),
-        ("upgrade", Self::Upgrade),
-        ("via", Self::Via),
-    ];
+    /// The one known name, in lower case, that has this length and first letter. Most names have none, and are done with
+    /// that.
+    fn candidate(name: &[u8]) -> Option<(&'static [u8], Self)> {
+        Some(match (name.len(), name.first()? | 0x20) {
+            (2, b't') => (b"te", Self::Te),
+            (3, b'v') => (b"via", Self::Via),
+            (4, b'h') => (b"host", Self::Host),
+            (6, b'e') => (b"expect", Self::Expect),
+            (7, b't') => (b"trailer", Self::Trailer),
+            (7, b'u') => (b"upgrade", Self::Upgrade),
+            (10, b'c') => (b"connection", Self::Connection),
+            (10, b'k') => (b"keep-alive", Self::KeepAlive),
+            (12, b'c') => (b"content-type", Self::ContentType),
+            (12, b'g') => (b"grpc-timeout", Self::GrpcTimeout),
+            (14, b'c') => (b"content-length", Self::ContentLength),
+            (14, b'h') => (b"http2-settings", Self::Http2Settings),
+            (16, b'p') => (b"proxy-connection", Self::ProxyConnection),
+            (17, b's') => (b"sec-websocket-key", Self::SecWebsocketKey),
+            (17, b't') => (b"transfer-encoding", Self::TransferEncoding),
+            (18, b'p') => (b"proxy-authenticate", Self::ProxyAuthenticate),
+            (19, b'p') => (b"proxy-authorization", Self::ProxyAuthorization),
+            (21, b's') => (b"sec-websocket-version", Self::SecWebsocketVersion),
+            _ => return None,
+        })
+    }
 
     /// Classifies a field name, without regard to case.
     pub fn classify(name: &[u8]) -> Self {
-        // The length alone settles most names, so that the common case compares no bytes at all.
-        let candidates: &[(&[u8], Self)] = match name.len() {
-            2 => &[(b"te", Self::Te)],
-            3 => &[(b"via", Self::Via)],
-            4 => &[(b"host", Self::Host)],
-            6 => &[(b"expect", Self::Expect)],
-            7 => &[(b"upgrade", Self::Upgrade), (b"trailer", Self::Trailer)],
-            10 => &[(b"connection", Self::Connection), (b"keep-alive", Self::KeepAlive)],
-            12 => &[(b"content-type", Self::ContentType), (b"grpc-timeout", Self::GrpcTimeout)],
-            14 => &[(b"content-length", Self::ContentLength), (b"http2-settings", Self::Http2Settings)],
-            16 => &[(b"proxy-connection", Self::ProxyConnection)],
-            17 => &[
-                (b"transfer-encoding", Self::TransferEncoding),
-                (b"sec-websocket-key", Self::SecWebsocketKey),
-            ],
-            18 => &[(b"proxy-authenticate", Self::ProxyAuthenticate)],
-            19 => &[(b"proxy-authorization", Self::ProxyAuthorization)],
-            21 => &[(b"sec-websocket-version", Self::SecWebsocketVersion)],
-            _ => &[],
-        };
-        candidates
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map_or(Self::Other, |(_, name)| *name)
+        let candidate = Self::candidate(name).filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        candidate.map_or(Self::Other, |(_, name)| name)
     }
 
     /// Whether the name reads as one of the known ones once `_` is taken for `-`, as CGI-like servers do.
     /// Such an alias (`Transfer_Encoding`) is how a field is smuggled past a proxy, so it is refused. What only says
     /// which protocol is inside decides nothing about where a message ends or goes, so its alias is none.
     pub fn is_alias(name: &[u8]) -> bool {
-        let harmless = |name: Self| matches!(name, Self::ContentType | Self::GrpcTimeout);
-        memchr::memchr(b'_', name).is_some()
-            && Self::KNOWN.iter().any(|(known, of)| {
-                known.len() == name.len()
-                    && !harmless(*of)
-                    && known.bytes().zip(name).all(|(k, n)| {
-                        let n = if *n == b'_' { b'-' } else { n.to_ascii_lowercase() };
-                        k == n
-                    })
-            })
+        let dashed = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+        match Self::candidate(name) {
+            None | Some((_, Self::ContentType | Self::GrpcTimeout)) => false,
+            Some((known, _)) => name.contains(&b'_') && name.iter().map(dashed).eq(known.iter().copied()),
+        }
     }
 }
 
@@ -96,9 +73,31 @@ impl Name {
 mod tests {
     use super::*;
 
+    /// Every name that is not `Other`.
+    const KNOWN: [(&str, Name); 18] = [
+        ("connection", Name::Connection),
+        ("content-length", Name::ContentLength),
+        ("content-type", Name::ContentType),
+        ("expect", Name::Expect),
+        ("grpc-timeout", Name::GrpcTimeout),
+        ("host", Name::Host),
+        ("http2-settings", Name::Http2Settings),
+        ("keep-alive", Name::KeepAlive),
+        ("proxy-authenticate", Name::ProxyAuthenticate),
+        ("proxy-authorization", Name::ProxyAuthorization),
+        ("proxy-connection", Name::ProxyConnection),
+        ("sec-websocket-key", Name::SecWebsocketKey),
+        ("sec-websocket-version", Name::SecWebsocketVersion),
+        ("te", Name::Te),
+        ("trailer", Name::Trailer),
+        ("transfer-encoding", Name::TransferEncoding),
+        ("upgrade", Name::Upgrade),
+        ("via", Name::Via),
+    ];
+
     #[test]
     fn every_known_name_is_classified_in_any_case() {
-        for (known, name) in Name::KNOWN {
+        for (known, name) in KNOWN {
             assert_eq!(Name::classify(known.as_bytes()), name);
             assert_eq!(Name::classify(known.to_ascii_uppercase().as_bytes()), name);
             assert_eq!(Name::classify(known.get(1..).unwrap().as_bytes()), Name::Other);
