@@ -4,13 +4,14 @@
 //! memory pauses it and ends by itself. It starts no tasks and keeps no track of the connections it yields.
 
 use std::future::poll_fn;
-use std::net::{self, SocketAddr};
-use std::task::{Context, Poll};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use std::{fmt, io};
 
 use rustix::io::Errno;
-use tokio::net::{TcpListener, TcpStream};
+use rustix::net::{SocketFlags, acceptfrom_with};
+use tokio::io::{Interest, unix::AsyncFd};
 use tokio::time::{Instant, sleep_until};
 
 /// The first pause after a lack of descriptors or memory; each further one is twice as long.
@@ -21,12 +22,10 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// One accepted connection, not yet bound to a runtime, so that any worker may take it.
 #[derive(Debug)]
 pub struct Accepted {
-    /// Non-blocking, close-on-exec, `TCP_NODELAY` set.
-    pub stream: net::TcpStream,
+    /// Non-blocking, close-on-exec, with `TCP_NODELAY` as its listener has it.
+    pub stream: TcpStream,
     /// The address of the peer that connected.
     pub peer: SocketAddr,
-    /// The address it reached after any redirection; see [`crate::original_destination`].
-    pub local: SocketAddr,
     /// Which of the acceptor's listeners took it: its index in what [`Acceptor::new`] was given.
     pub listener: usize,
 }
@@ -46,7 +45,7 @@ pub enum AcceptFault {
 
 /// Accepts from one or more listeners, taking turns between them.
 pub struct Acceptor {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<AsyncFd<TcpListener>>,
     /// The listener to ask first, so that a busy one cannot starve its neighbours.
     next: usize,
     pause: Option<Pause>,
@@ -63,7 +62,7 @@ struct Pause {
 // === impl Acceptor ===
 
 impl Acceptor {
-    /// Takes over `listeners`, which must be non-blocking ([`crate::listen()`] makes them so).
+    /// Takes over `listeners`, which must be non-blocking and have `TCP_NODELAY` set ([`crate::listen()`] makes them so).
     ///
     /// `on_fault` is called for every failed `accept`; a log line is written once per pause only.
     /// Must be called within a tokio runtime, which then drives the listeners.
@@ -72,10 +71,15 @@ impl Acceptor {
     ///
     /// When the runtime cannot register a listener.
     pub fn new(
-        listeners: Vec<net::TcpListener>,
+        listeners: Vec<TcpListener>,
         on_fault: impl FnMut(AcceptFault) + Send + 'static,
     ) -> io::Result<Self> {
-        let listeners = listeners.into_iter().map(TcpListener::from_std).collect::<io::Result<_>>()?;
+        #[expect(
+            deprecated,
+            reason = "what replaces it is not safe; a listener owns its descriptor until it is dropped"
+        )]
+        let watch = |listener| AsyncFd::with_interest(listener, Interest::READABLE);
+        let listeners = listeners.into_iter().map(watch).collect::<io::Result<_>>()?;
         Ok(Self { listeners, next: 0, pause: None, on_fault: Box::new(on_fault) })
     }
 
@@ -106,10 +110,10 @@ impl Acceptor {
         for offset in 0..self.listeners.len() {
             let index = (self.next + offset) % self.listeners.len();
             let Some(listener) = self.listeners.get(index) else { break };
-            // The readiness stays set until `accept` would block, so a backlog costs one wake-up.
-            if let Poll::Ready(outcome) = listener.poll_accept(cx) {
+            if let Poll::Ready(outcome) = poll_accept(listener, cx) {
                 self.next = index + 1;
-                return Poll::Ready((index, outcome.and_then(|(stream, peer)| unbind(stream, peer, index))));
+                let accepted = outcome.map(|(stream, peer)| Accepted { stream, peer, listener: index });
+                return Poll::Ready((index, accepted));
             }
         }
         Poll::Pending
@@ -167,11 +171,22 @@ impl From<&io::Error> for AcceptFault {
     }
 }
 
-/// Takes the connection off this runtime, so that a worker can put it on its own.
-fn unbind(stream: TcpStream, peer: SocketAddr, listener: usize) -> io::Result<Accepted> {
-    let stream = stream.into_std()?;
-    // Linux hands the listener's option down, but not to what was in its backlog when it was set.
-    stream.set_nodelay(true)?;
-    let local = stream.local_addr()?;
-    Ok(Accepted { stream, peer, local, listener })
+/// Accepts one connection and leaves it to whoever takes it to register it with a runtime: it is of no use to this one.
+fn poll_accept(
+    listener: &AsyncFd<TcpListener>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+    loop {
+        let mut readiness = ready!(listener.poll_read_ready(cx))?;
+        // It stays until `accept` would block, so a backlog costs one wake-up.
+        if let Ok(outcome) = readiness.try_io(|listener| accept(listener.get_ref())) {
+            return Poll::Ready(outcome);
+        }
+    }
+}
+
+fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    let peer = peer.ok_or(Errno::AFNOSUPPORT)?;
+    Ok((stream.into(), SocketAddr::try_from(peer)?))
 }

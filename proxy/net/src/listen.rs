@@ -23,8 +23,8 @@ impl Default for ListenOptions {
 
 /// Opens a non-blocking listening socket on `addr`.
 ///
-/// `SO_REUSEADDR` is set, so that a restart does not wait for `TIME_WAIT`; whether `[::]` takes IPv4 too is
-/// left to the system's `bindv6only`.
+/// `SO_REUSEADDR` is set, so that a restart does not wait for `TIME_WAIT`, and `TCP_NODELAY`, which what is accepted
+/// inherits; whether `[::]` takes IPv4 too is left to the system's `bindv6only`.
 ///
 /// # Errors
 ///
@@ -39,6 +39,8 @@ pub fn listen(addr: SocketAddr, options: ListenOptions) -> io::Result<TcpListene
 fn open(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    // Linux does not hand it down to what is in the backlog already when it is set.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&addr.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     Ok(socket.into())
