@@ -16,22 +16,46 @@ use tokio::io::{AsyncReadExt, AsyncWrite as _, AsyncWriteExt};
 
 /// Spare allocations that a thread keeps.
 const SPARES_MAX: usize = 128;
+/// Spare large allocations that a thread keeps.
+const LARGE_SPARES_MAX: usize = 16;
+/// Large allocations that a thread's buffers hold at a time: clients that do not take what comes fast would hold as many.
+const LARGE_MAX: usize = 64;
+/// How much larger a large allocation is.
+const LARGE_FACTOR: usize = 4;
 /// Room of an allocation beyond what is read into it at a time, so that a full read still fits with a chunk's framing.
 const SLACK_BYTES: usize = 64;
 
 thread_local! {
-    static POOL: RefCell<Pool> = const { RefCell::new(Pool { spares: Vec::new(), bytes: 16 * 1024 }) };
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool::new(16 * 1024)) };
 }
 
 struct Pool {
+    usual: Spares,
+    large: Spares,
+    /// Large allocations that buffers hold.
+    large_held: usize,
+}
+
+/// Allocations of one size.
+struct Spares {
     spares: Vec<Vec<u8>>,
+    max: usize,
     /// Bytes that are read at a time. Every allocation has [`SLACK_BYTES`] more.
     bytes: usize,
 }
 
+/// How much is read at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Amount {
+    #[default]
+    Usual,
+    /// Of what comes faster than it is read: fewer calls move it.
+    Large,
+}
+
 /// Sets how many bytes this thread's buffers hold. To be called before the first is used.
 pub(crate) fn set_buffer_bytes(bytes: usize) {
-    POOL.with_borrow_mut(|pool| *pool = Pool { spares: Vec::new(), bytes });
+    POOL.with_borrow_mut(|pool| *pool = Pool::new(bytes));
 }
 
 /// An allocation of the pool, to be given back with [`recycle`].
@@ -42,7 +66,7 @@ pub(crate) fn spare() -> Vec<u8> {
 
 /// Takes an allocation back that was a buffer's.
 pub(crate) fn recycle(bytes: Vec<u8>) {
-    drop(Buffer { bytes, start: 0 });
+    drop(Buffer { bytes, ..Buffer::default() });
 }
 
 /// Bytes that were read and are not used yet, or that are to be written.
@@ -50,6 +74,64 @@ pub(crate) fn recycle(bytes: Vec<u8>) {
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
     start: usize,
+    /// What `bytes` was taken from the pool as.
+    amount: Amount,
+}
+
+// === impl Amount ===
+
+impl Amount {
+    /// That of so many bytes.
+    fn of(bytes: usize) -> Self {
+        if bytes < POOL.with_borrow(|pool| pool.usual.bytes) { Self::Usual } else { Self::Large }
+    }
+}
+
+// === impl Pool ===
+
+impl Pool {
+    const fn new(bytes: usize) -> Self {
+        Self {
+            usual: Spares { spares: Vec::new(), max: SPARES_MAX, bytes },
+            large: Spares { spares: Vec::new(), max: LARGE_SPARES_MAX, bytes: LARGE_FACTOR * bytes },
+            large_held: 0,
+        }
+    }
+
+    /// An allocation, and which it is: a usual one also where there are no more large ones.
+    fn take(&mut self, amount: Amount) -> (Vec<u8>, Amount) {
+        if amount == Amount::Usual || self.large_held == LARGE_MAX {
+            return (self.usual.take(), Amount::Usual);
+        }
+        self.large_held += 1;
+        (self.large.take(), Amount::Large)
+    }
+
+    fn give(&mut self, bytes: Vec<u8>, amount: Amount) {
+        match amount {
+            Amount::Usual => self.usual.give(bytes),
+            Amount::Large => {
+                self.large_held = self.large_held.saturating_sub(1);
+                self.large.give(bytes);
+            }
+        }
+    }
+}
+
+// === impl Spares ===
+
+impl Spares {
+    fn take(&mut self) -> Vec<u8> {
+        self.spares.pop().unwrap_or_else(|| Vec::with_capacity(self.bytes + SLACK_BYTES))
+    }
+
+    /// Keeps the allocation if it is one of these and there are not enough of them.
+    fn give(&mut self, mut bytes: Vec<u8>) {
+        if bytes.capacity() == self.bytes + SLACK_BYTES && self.spares.len() < self.max {
+            bytes.clear();
+            self.spares.push(bytes);
+        }
+    }
 }
 
 // === impl Buffer ===
@@ -95,7 +177,16 @@ impl Buffer {
 
     /// The vector to append to. It may grow past the pool's capacity; such an allocation is not kept.
     pub(crate) fn writer(&mut self) -> &mut Vec<u8> {
-        self.acquire();
+        self.writer_of(Amount::Usual)
+    }
+
+    /// [`Buffer::writer`] for that many bytes.
+    pub(crate) fn writer_for(&mut self, bytes: usize) -> &mut Vec<u8> {
+        self.writer_of(Amount::of(bytes))
+    }
+
+    fn writer_of(&mut self, amount: Amount) -> &mut Vec<u8> {
+        self.acquire(amount);
         if self.start > 0 && self.start >= self.len() {
             // What never becomes quite empty would keep all that ever went through it.
             self.bytes.drain(..self.start);
@@ -106,7 +197,7 @@ impl Buffer {
 
     /// Puts bytes behind the others, as many as are read at a time in all. Returns how many fitted.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> usize {
-        self.acquire();
+        self.acquire(Amount::Usual);
         let free = self.bytes.capacity() - self.bytes.len();
         let room = (self.bytes.capacity().saturating_sub(SLACK_BYTES + self.len())).min(free);
         let fitting = bytes.get(..room).unwrap_or(bytes);
@@ -144,20 +235,26 @@ impl Buffer {
         bytes
     }
 
-    /// Reads once from `stream`, as much as fits. 0 means that the peer has ended its stream.
+    /// Reads once from `stream`, as much as fits. 0 means that the peer has ended its stream. `amount` is for an empty
+    /// buffer, and becomes that of the next read.
     ///
     /// To be called only while not [`Buffer::is_full`].
     pub(crate) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut Transport,
+        amount: &mut Amount,
     ) -> Poll<io::Result<usize>> {
-        self.acquire();
+        self.acquire(*amount);
         if self.start > 0 && self.room() == 0 {
             self.bytes.drain(..self.start);
             self.start = 0;
         }
-        self.poll_read(cx, stream, self.room())
+        let read = self.poll_read(cx, stream, self.room());
+        if let Poll::Ready(Ok(count)) = read {
+            *amount = Amount::of(count);
+        }
+        read
     }
 
     /// The same, but at most so many bytes. That may be a little more than otherwise fits.
@@ -169,7 +266,7 @@ impl Buffer {
         stream: &mut Transport,
         bytes: usize,
     ) -> Poll<io::Result<usize>> {
-        self.acquire();
+        self.acquire(Amount::Usual);
         self.poll_read(cx, stream, bytes.min(self.bytes.capacity()))
     }
 
@@ -227,29 +324,21 @@ impl Buffer {
         self.bytes.capacity().saturating_sub(SLACK_BYTES + self.bytes.len())
     }
 
-    fn acquire(&mut self) {
+    fn acquire(&mut self, amount: Amount) {
         if self.bytes.capacity() == 0 {
-            self.bytes = POOL.with_borrow_mut(|pool| {
-                pool.spares.pop().unwrap_or_else(|| Vec::with_capacity(pool.bytes + SLACK_BYTES))
-            });
+            (self.bytes, self.amount) = POOL.with_borrow_mut(|pool| pool.take(amount));
             self.start = 0;
         }
     }
 
     fn release(&mut self) {
-        let mut bytes = std::mem::take(&mut self.bytes);
+        let (bytes, amount) = (std::mem::take(&mut self.bytes), self.amount);
         self.start = 0;
         if bytes.capacity() == 0 {
             return;
         }
         // At the end of a thread the pool may be gone before its last buffers; then they are just freed.
-        let _gone = POOL.try_with(|pool| {
-            let mut pool = pool.borrow_mut();
-            if bytes.capacity() == pool.bytes + SLACK_BYTES && pool.spares.len() < SPARES_MAX {
-                bytes.clear();
-                pool.spares.push(bytes);
-            }
-        });
+        let _gone = POOL.try_with(|pool| pool.borrow_mut().give(bytes, amount));
     }
 }
 
@@ -328,6 +417,37 @@ mod tests {
         let mut large = Buffer::default();
         large.writer().resize(100_000, 0);
         drop(large);
-        assert_eq!(POOL.with_borrow(|pool| pool.spares.len()), SPARES_MAX - 1);
+        assert_eq!(POOL.with_borrow(|pool| pool.usual.spares.len()), SPARES_MAX - 1);
+        assert!(POOL.with_borrow(|pool| pool.large.spares.is_empty()));
+    }
+
+    #[test]
+    fn what_fills_a_usual_allocation_gets_a_large_one_that_is_kept() {
+        let bytes = vec![0; POOL.with_borrow(|pool| pool.usual.bytes)];
+        let mut first = Buffer::default();
+        first.writer_for(bytes.len()).extend_from_slice(&bytes);
+        let place = first.data().as_ptr();
+        drop(first);
+        let mut usual = Buffer::default();
+        usual.writer_for(bytes.len() - 1).push(1);
+        assert_ne!(usual.data().as_ptr(), place);
+        let mut second = Buffer::default();
+        second.writer_for(bytes.len()).push(1);
+        assert_eq!(second.data().as_ptr(), place);
+    }
+
+    #[test]
+    fn no_more_large_allocations_are_held_than_may_be() {
+        let usual = POOL.with_borrow(|pool| pool.usual.bytes);
+        let mut many: Vec<Buffer> = (0..LARGE_MAX + 9).map(|_| Buffer::default()).collect();
+        many.iter_mut().for_each(|buffer| buffer.writer_for(usual).push(1));
+        let large = |many: &[Buffer]| many.iter().filter(|one| one.bytes.capacity() > 2 * usual).count();
+        assert_eq!(large(&many), LARGE_MAX);
+        // One that has grown counts as what it was taken as.
+        many[0].writer().resize(9 * usual, 0);
+        drop(many);
+        let mut again: Vec<Buffer> = (0..LARGE_MAX).map(|_| Buffer::default()).collect();
+        again.iter_mut().for_each(|buffer| buffer.writer_for(usual).push(1));
+        assert_eq!(large(&again), LARGE_MAX);
     }
 }

@@ -18,7 +18,7 @@ use spurline_net::Transport;
 use tokio::io::AsyncWrite as _;
 
 use crate::{
-    buffer::Buffer,
+    buffer::{Amount, Buffer},
     h2::{Session, Stream},
 };
 
@@ -33,6 +33,8 @@ pub(crate) struct Link {
     /// Bytes received and sent. Of HTTP/2 those of data, and heads as HTTP/1 has them.
     pub(crate) received: u64,
     pub(crate) sent: u64,
+    /// How much is read next. A body that fills a buffer each time is read in larger ones, until it does not.
+    amount: Amount,
 }
 
 /// What a link's bytes move on.
@@ -48,7 +50,8 @@ pub(crate) enum Wire {
 
 impl Link {
     pub(crate) fn new(wire: Wire) -> Self {
-        Self { wire, input: Buffer::default(), output: Buffer::default(), received: 0, sent: 0 }
+        let (input, output) = Default::default();
+        Self { wire, input, output, received: 0, sent: 0, amount: Amount::Usual }
     }
 
     pub(crate) fn version(&self) -> Version {
@@ -101,9 +104,9 @@ impl Link {
     ///
     /// To be called only while the input is not full, and for an HTTP/2 link only while it is empty.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let Self { wire, input, .. } = self;
+        let Self { wire, input, amount, .. } = self;
         let filled = match wire {
-            Wire::Transport(transport) => input.poll_fill(cx, transport),
+            Wire::Transport(transport) => input.poll_fill(cx, transport, amount),
             Wire::Stream(stream) => stream.poll_fill(cx, input),
             Wire::Session(_) => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         };

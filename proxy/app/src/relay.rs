@@ -195,10 +195,11 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Once the request is whole, notices that the client goes away, and takes in what it sends ahead.
+    /// Once the request is whole, notices that the client goes away, and takes in what it sends ahead. After the response
+    /// that is up to whoever serves the next request.
     fn listen_downstream(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
         let is_idle = self.body.is_done() || self.body.is_held();
-        if !is_idle || self.connection.fin || self.connection.link.input.is_full() {
+        if !is_idle || self.connection.fin || self.connection.link.input.is_full() || self.end().is_some() {
             return Ok(false);
         }
         if self.connection.link.version() == Version::Http2 && !self.lease.link.is_flushed() {

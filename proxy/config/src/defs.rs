@@ -260,7 +260,7 @@ settings! {
         DrainBodyBytesMax = "drain_body_bytes_max": size(0, 64 * MIB), "64KiB",
             "Most bytes that are read and thrown away of a client that still sends when its connection is closed, so that it gets the last response instead of a reset.";
         BufferBytes = "buffer_bytes": size(4 * KIB, MIB), "16KiB",
-            "Size of a relay buffer, held only while bytes are in flight. Larger saves system calls on large bodies and costs memory per busy connection.";
+            "Size of a relay buffer, held only while bytes are in flight; a body that fills one is read in buffers four times as large, for as long as it fills this much. Larger saves system calls on large bodies and costs memory per busy connection.";
         ConnectionsMax = "connections_max": count(0, 10_000_000), "0",
             "Most downstream connections; 0: half of the descriptor limit, less what the process needs itself. One over it takes the place of the connection that has been idle longest, or is closed at once when none is.";
         ListenBacklog = "listen_backlog": count(1, 65_535), "1024",

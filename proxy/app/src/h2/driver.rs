@@ -13,7 +13,7 @@ use spurline_net::Transport;
 use spurline_telemetry::metrics::{self, Side};
 
 use super::{Opened, Session, output::Output, session::State};
-use crate::buffer::{self, Buffer};
+use crate::buffer::{self, Amount, Buffer};
 
 /// A session's socket, with the bytes that are on their way.
 #[derive(Debug)]
@@ -186,7 +186,7 @@ impl Driver {
         let Self { session, transport, input, .. } = self;
         match session.with(|state| state.connection.large_data_bytes()) {
             Some(bytes) if input.is_empty() => input.poll_fill_up_to(cx, transport, bytes),
-            _ => input.poll_fill(cx, transport),
+            _ => input.poll_fill(cx, transport, &mut Amount::Usual),
         }
     }
 

@@ -114,7 +114,8 @@ impl Body {
                     self.write(&converted, output);
                 }
                 BodyEvent::Data(range) if self.coding == Coding::Chunked => {
-                    h1::encode_chunk(input.data().get(range).unwrap_or_default(), output.writer());
+                    let data = input.data().get(range).unwrap_or_default();
+                    h1::encode_chunk(data, output.writer_for(data.len()));
                 }
                 BodyEvent::Data(range) if range == (0..input.len()) && output.is_empty() => {
                     std::mem::swap(input, output);
@@ -123,7 +124,8 @@ impl Body {
                     continue;
                 }
                 BodyEvent::Data(range) => {
-                    output.writer().extend_from_slice(input.data().get(range).unwrap_or_default());
+                    let data = input.data().get(range).unwrap_or_default();
+                    output.writer_for(data.len()).extend_from_slice(data);
                 }
                 BodyEvent::NeedMore => {
                     input.consume(consumed);
