@@ -92,16 +92,23 @@ pub(crate) fn run(options: &AttacksOptions) -> Result<()> {
     let dir = host::scratch_dir()?;
     let runtime = host::runtime()?;
     let backends = Backends::start(dir.path(), &runtime)?;
-    let mut rows = Vec::new();
+    let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for attack in ATTACKS.iter().filter(|attack| options.wants(attack)) {
         for connections in &options.connections {
-            let row = measure(options, (attack, *connections), (dir.path(), &runtime, &backends))
-                .with_context(|| format!("{} {} from {connections}", attack.id, attack.name))?;
-            eprintln!("{}", row.line()?);
-            rows.push(row);
+            let name = format!("{} {} from {connections}", attack.id, attack.name);
+            match measure(options, (attack, *connections), (dir.path(), &runtime, &backends)) {
+                Ok(row) => {
+                    eprintln!("{}", row.line()?);
+                    rows.push(row);
+                }
+                Err(error) => {
+                    eprintln!("{name}: {error:#}");
+                    failed.push(name);
+                }
+            }
         }
     }
-    ensure!(!rows.is_empty(), "no attack has one of these ids or names");
+    ensure!(!rows.is_empty() || !failed.is_empty(), "no attack has one of these ids or names");
     let report = AttacksReport {
         versions: Versions::read(),
         peer: options.peer.name(),
@@ -110,10 +117,11 @@ pub(crate) fn run(options: &AttacksOptions) -> Result<()> {
         rows,
     };
     report.print()?;
-    match &options.save {
-        Some(dir) => report.save(dir),
-        None => Ok(()),
+    if let Some(dir) = &options.save {
+        report.save(dir)?;
     }
+    ensure!(failed.is_empty(), "not measured: {}", failed.join(", "));
+    Ok(())
 }
 
 fn measure(

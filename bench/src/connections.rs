@@ -69,7 +69,7 @@ impl Measure for Connections {
         let target = started.listen;
         let request = request(PATH, &target.to_string(), &Traffic::Unkeyed.headers());
         let expected = self.backends.expected_body(Traffic::Unkeyed);
-        let accepted_before = self.backends.connections_accepted()?;
+        let before = self.backends.counts()?;
         let cost = closed_loop::measure(&started.running, self.pace, AT_ONCE, async |meter| {
             while meter.goes_on() {
                 let mut stream = TcpStream::connect(target).await?;
@@ -80,7 +80,7 @@ impl Measure for Connections {
             }
             Ok(())
         })?;
-        let accepted = self.backends.connections_accepted()?.saturating_sub(accepted_before);
+        let accepted = self.backends.seen_since(before)?.connections;
         let upstream_percent = 100.0 * accepted as f64 / cost.done_in_all as f64;
         Ok(vec![cost.micros(), cost.per_second(), upstream_percent, cost.busy_percent()])
     }

@@ -225,8 +225,13 @@ pub(crate) fn allow_descriptors(needed: u64) -> Result<()> {
 
 /// `COUNT` different loopback addresses nobody listens on.
 pub(crate) fn free_addresses<const COUNT: usize>() -> Result<[SocketAddr; COUNT]> {
-    let listeners: Vec<TcpListener> =
-        PORTS.filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()).take(COUNT).collect();
+    // From anywhere on: between this and the start of what listens there nobody else is to find the same.
+    let first = fastrand::u16(PORTS);
+    let listeners: Vec<TcpListener> = (first..PORTS.end)
+        .chain(PORTS.start..first)
+        .filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())
+        .take(COUNT)
+        .collect();
     let addresses: Vec<SocketAddr> =
         listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
     addresses.try_into().ok().context("no free port on loopback")

@@ -156,15 +156,22 @@ impl Measure for Http1 {
         };
         let started = peer::start_with(peer, &self.backends, job, START_TIMEOUT)?;
         let seconds = if body_bytes <= SMALL_BYTES { self.pace.long_seconds() } else { Pace::SECONDS };
-        let load =
-            Load { scheme: "http", target: started.listen, connections, seconds, headers: &self.headers };
+        let load = Load {
+            scheme: "http",
+            target: started.listen,
+            connections,
+            seconds,
+            headers: &self.headers,
+            steering: self.shape.traffic.steering(),
+        };
         load.warm_up(self.pace.warm_up())?;
-        let accepted_before = self.backends.connections_accepted()?;
+        let before = self.backends.counts()?;
         let (cpu_before, time_before) = (started.running.cpu_time()?, Instant::now());
         let outcome = load.run()?;
         let (cpu, time) = (started.running.cpu_time()?.saturating_sub(cpu_before), time_before.elapsed());
-        let opened = self.backends.connections_accepted()?.saturating_sub(accepted_before);
-        ensure_reuse(opened, u64::from(connections), outcome.requests)?;
+        let seen = self.backends.seen_since(before)?;
+        seen.requests.ensure_are(outcome.sent, u64::from(connections))?;
+        ensure_reuse(seen.connections, u64::from(connections), outcome.requests)?;
         let cpu = cpu.as_secs_f64();
         let (requests, bytes) = (outcome.requests as f64, body_bytes as f64);
         Ok(vec![

@@ -268,8 +268,10 @@ impl Measure for Http2 {
         let (cpu_before, time_before) = (started.running.cpu_time()?, Instant::now());
         let outcome = load.run()?;
         let (cpu, time) = (started.running.cpu_time()?.saturating_sub(cpu_before), time_before.elapsed());
-        let opened = self.runtime.block_on(self.backends.counts())?.connections - before.connections;
-        ensure_reuse(opened, u64::from(at_once), outcome.requests)?;
+        let after = self.runtime.block_on(self.backends.counts())?;
+        let steered = after.fork_requests - before.fork_requests;
+        ensure!(steered == 0, "{steered} requests without a key came to the fork");
+        ensure_reuse(after.connections - before.connections, u64::from(at_once), outcome.requests)?;
         let cpu = cpu.as_secs_f64();
         // As much as came back had been sent before; a body that was under way at the end counts with what had come.
         let carried = 2.0 * (outcome.body_bytes.max(body_bytes as u64)) as f64;

@@ -8,6 +8,7 @@ use crate::http1::ensure_reuse;
 use crate::peer::Started;
 use crate::probe;
 use crate::scenario::Pace;
+use crate::steering::Steering;
 use crate::work::{Backends, PATH};
 use crate::wrk::Load;
 
@@ -29,11 +30,11 @@ pub(crate) struct Cost {
 /// answers would not come before the generator gives them up.
 ///
 /// # Errors
-/// An answer was not 2xx or 3xx, or the peer does not reuse its upstream connections.
+/// An answer was not 2xx or 3xx, requests came to the wrong backend, or the peer does not reuse its upstream connections.
 pub(crate) fn measure(
     started: &Started,
     backends: &Backends,
-    headers: &[(&'static str, String)],
+    (headers, steering): (&[(&'static str, String)], Steering<'_>),
     pace: Pace,
 ) -> Result<Cost> {
     let (target, seconds) = (started.listen, Pace::SECONDS);
@@ -43,14 +44,15 @@ pub(crate) fn measure(
     probe::exchange(&mut connection, PATH, headers)?;
     let connections = if alone.elapsed() < SLOW { CONNECTIONS } else { CONNECTIONS_IF_SLOW };
     drop(connection);
-    let load = Load { scheme: "http", target, connections, seconds, headers };
+    let load = Load { scheme: "http", target, connections, seconds, headers, steering };
     load.warm_up(pace.warm_up())?;
-    let accepted_before = backends.connections_accepted()?;
+    let before = backends.counts()?;
     let (cpu_before, time_before) = (started.running.cpu_time()?, Instant::now());
     let outcome = load.run()?;
     let (cpu, time) = (started.running.cpu_time()?.saturating_sub(cpu_before), time_before.elapsed());
-    let opened = backends.connections_accepted()?.saturating_sub(accepted_before);
-    ensure_reuse(opened, u64::from(CONNECTIONS), outcome.requests)?;
+    let seen = backends.seen_since(before)?;
+    seen.requests.ensure_are(outcome.sent, u64::from(CONNECTIONS))?;
+    ensure_reuse(seen.connections, u64::from(CONNECTIONS), outcome.requests)?;
     Ok(Cost {
         cpu_micros_per_request: cpu.as_secs_f64() * 1e6 / outcome.requests as f64,
         requests_per_second: outcome.requests_per_second,

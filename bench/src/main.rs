@@ -32,6 +32,7 @@ mod run;
 mod scenario;
 mod start;
 mod stats;
+mod steering;
 mod streaming;
 mod svg;
 mod syscalls;

@@ -11,6 +11,7 @@ use crate::record::{Figure, INTERRUPTED, Performed, Record};
 use crate::svg::{self, Bar, Panel};
 
 mod aims;
+mod glance;
 mod section;
 mod words;
 
@@ -53,6 +54,7 @@ fn render(record: &Record, missed: &str) -> Result<String> {
     if !missed.is_empty() {
         writeln!(text, "\n{}", missed.trim())?;
     }
+    glance::render(&mut text, record)?;
     words::render(&mut text, record)?;
     for group in groups(record) {
         writeln!(text, "\n## {group}\n\n![{group}]({})", plot_name(group))?;
@@ -130,7 +132,8 @@ fn method(text: &mut String, record: &Record) -> Result<()> {
         "\n## Method\n\n\
          Every peer does the same work with one worker on one core, at its documented production settings. Each round measures \
          every peer once, in another order, in a fresh process that has proven that it answers rightly; a measurement is {length} \
-         after a warm-up. CPU time is user and system time of the peer's whole process tree, counted by the kernel in \
+         after a warm-up unless the scenario says otherwise. The backends count what comes to them: a load of which requests came to the \
+         wrong one is refused. CPU time is user and system time of the peer's whole process tree, counted by the kernel in \
          nanoseconds.\n\n\
          * A figure is a median over the rounds. MAD is the median absolute deviation from the median.\n\
          * *Spurline ÷ it* is the median of the rounds' own ratios. A difference smaller than the two MADs together, or \

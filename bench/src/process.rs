@@ -3,12 +3,15 @@
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::time::ClockId;
 use rustix::process::{Pid, Signal, kill_process};
+
+/// Between two looks at whether a command has ended.
+const END_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A running process and its descendants (nginx does its work in a child of what was started).
 pub(crate) struct Running {
@@ -128,6 +131,22 @@ impl Drop for Running {
     }
 }
 
+/// Runs `command` to its end, and ends it when that takes longer than `limit`: one whose peer hangs may wait for ever. Its output has to fit
+/// into a pipe.
+pub(crate) fn output_within(limit: Duration, command: &mut Command) -> Result<Output> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let deadline = Instant::now() + limit;
+    while child.try_wait()?.is_none() {
+        if Instant::now() >= deadline {
+            child.kill()?;
+            child.wait()?;
+            bail!("it does not come to its end");
+        }
+        std::thread::sleep(END_INTERVAL);
+    }
+    Ok(child.wait_with_output()?)
+}
+
 /// `root` and everything that descends from it, parents before children.
 pub(crate) fn tree(root: u32) -> Vec<u32> {
     let all: Vec<(u32, u32)> = fs::read_dir("/proc")
@@ -174,6 +193,14 @@ mod tests {
     fn a_command_name_with_parentheses_does_not_shift_the_fields() {
         let text = "42 (odd) name)) S 7 42 42 0 -1";
         assert_eq!(parse_parent(text), Some(7));
+    }
+
+    #[test]
+    fn a_command_that_hangs_is_ended() {
+        let limit = Duration::from_millis(50);
+        assert!(output_within(limit, Command::new("sleep").arg("3600")).is_err());
+        let output = output_within(Duration::from_secs(60), Command::new("echo").arg("done")).unwrap();
+        assert_eq!(output.stdout, b"done\n");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::keep_alive::{self, BODY_BYTES, CONNECTIONS};
 use crate::peer::{self, Peer};
 use crate::probe;
 use crate::scenario::{Better, Measure, Metric, Pace, Rounds, Scenario, Setting};
+use crate::steering::Steering;
 use crate::work::{Backends, Job, PATH, ROUTING_KEY, START_TIMEOUT, Traffic};
 
 const fn lower(name: &'static str, title: &'static str) -> Metric {
@@ -57,6 +58,13 @@ enum Carried {
 impl Carried {
     const ALL: [Self; 3] = [Self::Apart, Self::InBaggage, Self::Nowhere];
 
+    fn steering(self) -> Steering<'static> {
+        match self {
+            Self::Apart | Self::InBaggage => Steering::Fork,
+            Self::Nowhere => Steering::Baseline,
+        }
+    }
+
     fn headers(self) -> Vec<(&'static str, String)> {
         match self {
             Self::Apart => {
@@ -77,7 +85,9 @@ impl Measure for Propagation {
         fastrand::shuffle(&mut turns);
         let mut costs = Vec::new();
         for (at, carried) in turns {
-            let cost = keep_alive::measure(&started, &self.backends, &carried.headers(), self.pace)?;
+            let headers = carried.headers();
+            let requests = (headers.as_slice(), carried.steering());
+            let cost = keep_alive::measure(&started, &self.backends, requests, self.pace)?;
             costs.push((at, cost.cpu_micros_per_request));
         }
         costs.sort_by_key(|(at, _)| *at);

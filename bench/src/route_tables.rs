@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use crate::http1::{BUSY, REQUESTS_PER_SECOND};
+use crate::http1::{BUSY, CPU_PER_REQUEST, REQUESTS_PER_SECOND};
 use crate::keep_alive::{self, BODY_BYTES, CONNECTIONS};
 use crate::peer::{self, Peer};
 use crate::scenario::{Better, Measure, Metric, Pace, Rounds, Scenario, Setting};
-use crate::work::{Backends, Job, Traffic};
+use crate::steering::Steering;
+use crate::work::{Backends, Job, Traffic, keys};
 
 const GROUP: &str = "Route tables";
 
@@ -88,7 +89,24 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         rounds: Rounds { quick: 2, full: 7 },
         begin: |setting| begin(setting, 10_000),
     },
+    Scenario {
+        id: "table-varied",
+        group: GROUP,
+        title: "Other keys with every request",
+        about: "GET of 13 bytes over 64 connections that are kept. Of four requests in turn three carry a key, each another of the \
+                10,000 of the table, in no order, and one carries none; the backends count what came to whom, and all of it has to \
+                be right. Envoy's list of routes is left out: table-10k says what it costs.",
+        peers: VARIED_PEERS,
+        metrics: &[CPU_PER_REQUEST, REQUESTS_PER_SECOND, BUSY],
+        rounds: Rounds { quick: 1, full: 3 },
+        begin: |setting| Ok(Box::new(Varied::begin(setting)?)),
+    },
 ];
+
+/// In `table-varied`: that of `table-10k`, without those that cannot route as much in the time.
+const VARIED_PEERS: &[Peer] =
+    &[Peer::Spurline, Peer::Haproxy, Peer::Nginx, Peer::EnvoyMatcher, Peer::Pingora];
+const VARIED_OVERRIDES: u32 = 10_000;
 
 struct Table {
     dir: PathBuf,
@@ -111,8 +129,11 @@ impl Measure for Table {
             ..Job::on_free_ports()?
         };
         let started = peer::start_with(peer, &self.backends, job, PATIENCE)?;
-        let cost =
-            |traffic: Traffic| keep_alive::measure(&started, &self.backends, &traffic.headers(), self.pace);
+        let cost = |traffic: Traffic| {
+            let headers = traffic.headers();
+            let requests = (headers.as_slice(), traffic.steering());
+            keep_alive::measure(&started, &self.backends, requests, self.pace)
+        };
         let (keyed, unkeyed) = (cost(Traffic::Keyed)?, cost(Traffic::Unkeyed)?);
         Ok(vec![
             keyed.cpu_micros_per_request,
@@ -120,5 +141,43 @@ impl Measure for Table {
             keyed.requests_per_second,
             keyed.busy_percent,
         ])
+    }
+}
+
+/// Requests with many keys.
+struct Varied {
+    dir: PathBuf,
+    pace: Pace,
+    backends: Backends,
+    /// One key in a line.
+    keys: PathBuf,
+}
+
+impl Varied {
+    fn begin(setting: &Setting) -> Result<Self> {
+        let Setting { dir, pace } = setting;
+        let backends = Backends::start(dir, BODY_BYTES, CONNECTIONS)?;
+        let mut lines: Vec<String> = keys(VARIED_OVERRIDES).map(|key| key + "\n").collect();
+        // The same order in every run, and not that of the tables.
+        fastrand::Rng::with_seed(u64::from(VARIED_OVERRIDES)).shuffle(&mut lines);
+        let keys = dir.join("varied.keys");
+        std::fs::write(&keys, lines.concat()).with_context(|| format!("write {}", keys.display()))?;
+        Ok(Self { dir: dir.clone(), pace: *pace, backends, keys })
+    }
+}
+
+impl Measure for Varied {
+    fn measure(&mut self, peer: Peer) -> Result<Vec<f64>> {
+        let job = Job {
+            dir: self.dir.clone(),
+            connections: CONNECTIONS,
+            overrides: Some(VARIED_OVERRIDES),
+            ..Job::on_free_ports()?
+        };
+        let started = peer::start_with(peer, &self.backends, job, PATIENCE)?;
+        let headers = Traffic::Unkeyed.headers();
+        let requests = (headers.as_slice(), Steering::Varied(&self.keys));
+        let cost = keep_alive::measure(&started, &self.backends, requests, self.pace)?;
+        Ok(vec![cost.cpu_micros_per_request, cost.requests_per_second, cost.busy_percent])
     }
 }

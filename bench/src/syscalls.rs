@@ -28,6 +28,9 @@ const REQUESTS_ALONE: usize = 400;
 /// For strace to begin and to end.
 const STRACE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// For all answers of a stretch, of a peer that is slowed down.
+const ANSWERS_TIMEOUT: Duration = Duration::from_secs(60);
+
 const READS: &[&str] = &["read", "readv", "recvfrom", "recvmsg", "splice"];
 const WRITES: &[&str] = &["write", "writev", "sendto", "sendmsg", "sendfile"];
 const WAITS: &[&str] = &["epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "futex"];
@@ -122,7 +125,7 @@ async fn exchange(streams: &mut [TcpStream], request: &str, expected: &str, time
         }
         anyhow::Ok(())
     });
-    try_join_all(all).await.map(drop)
+    tokio::time::timeout(ANSWERS_TIMEOUT, try_join_all(all)).await.context("answers never came")?.map(drop)
 }
 
 /// Starts to count in every process of `peer`.

@@ -1,6 +1,7 @@
 //! What TLS costs: CPU time per handshake, full and resumed, and per GiB.
 //!
-//! Every peer terminates with the same certificate and relays to the same backend without TLS.
+//! Every peer terminates with the same certificate and relays to the same backend without TLS; what TLS with the backend costs stands in
+//! [`upstream`].
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -8,15 +9,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use self::handshakes::{Client, Handshakes, Resumption};
+use self::upstream::Upstream;
 use crate::host;
-use crate::http1::{CPU_PER_GIBIBYTE, REQUESTS_PER_SECOND};
+use crate::http1::{BUSY, CPU_PER_GIBIBYTE, CPU_PER_REQUEST, REQUESTS_PER_SECOND};
 use crate::peer::{self, Peer, Started};
 use crate::scenario::{Better, Measure, Metric, Pace, Rounds, Scenario, Setting};
+use crate::steering::Steering;
 use crate::work::{Backends, Job, Protocol, START_TIMEOUT, Traffic, Tuning};
 use crate::wrk;
 
 pub(crate) mod certificate;
 mod handshakes;
+mod upstream;
 
 const GROUP: &str = "TLS";
 /// With fewer resumed the figure would be one of full handshakes.
@@ -77,6 +81,17 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         metrics: &[CPU_PER_GIBIBYTE, REQUESTS_PER_SECOND],
         rounds: Rounds { quick: 1, full: 3 },
         begin: |setting| begin(setting, Load::Bytes),
+    },
+    Scenario {
+        id: "tls-upstream",
+        group: GROUP,
+        title: "TLS with the upstream",
+        about: "As http1-13B, in the clear with the client, but TLS 1.3 with the backend, whose certificate has to be verified; upstream \
+                connections are kept, so that no handshakes are in the figure.",
+        peers: PEERS,
+        metrics: &[CPU_PER_REQUEST, REQUESTS_PER_SECOND, BUSY],
+        rounds: Rounds { quick: 1, full: 3 },
+        begin: |setting| Ok(Box::new(Upstream::begin(setting)?)),
     },
 ];
 
@@ -148,11 +163,14 @@ impl Tls {
             connections: CONNECTIONS,
             seconds: Pace::SECONDS,
             headers: &headers,
+            steering: Steering::Baseline,
         };
         load.warm_up(self.pace.warm_up())?;
-        let before = peer.running.cpu_time()?;
+        let (seen_before, before) = (self.backends.counts()?, peer.running.cpu_time()?);
         let outcome = load.run()?;
         let cpu = peer.running.cpu_time()?.saturating_sub(before);
+        let seen = self.backends.seen_since(seen_before)?;
+        seen.requests.ensure_are(outcome.sent, u64::from(CONNECTIONS))?;
         let carried = outcome.requests as f64 * LARGE_BYTES as f64;
         Ok(vec![cpu.as_secs_f64() * 1e3 / (carried / GIBIBYTE), outcome.requests_per_second])
     }

@@ -10,6 +10,7 @@ use crate::host::{LOAD_CORE, free_addresses};
 use crate::peer::nginx;
 use crate::probe;
 use crate::process::Running;
+use crate::steering::{Requests, Steering};
 
 /// The routing key that selects the fork; in a table of many it is the last.
 pub(crate) const ROUTING_KEY: &str = "bench9999999";
@@ -37,6 +38,14 @@ impl Traffic {
         }
     }
 
+    /// Where all of it belongs.
+    pub(crate) fn steering(self) -> Steering<'static> {
+        match self {
+            Self::Unkeyed => Steering::Baseline,
+            Self::Keyed => Steering::Fork,
+        }
+    }
+
     /// What an ordinary service-to-service call carries, besides `Host`.
     pub(crate) fn headers(self) -> Vec<(&'static str, String)> {
         let baggage = match self {
@@ -52,9 +61,18 @@ impl Traffic {
     }
 }
 
-/// Both backends: one nginx worker on the load core, two ports, bodies of the same length that tell who answered.
+/// In what a backend answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speech {
+    Clear,
+    Tls,
+}
+
+/// Both backends: an nginx with one worker each on the load core, bodies of the same length that tell who answered.
 pub(crate) struct Backends {
-    _running: Running,
+    _running: [Running; 2],
+    /// Where each counts.
+    status: [SocketAddr; 2],
     pub(crate) baseline: SocketAddr,
     pub(crate) fork: SocketAddr,
     pub(crate) body_bytes: usize,
@@ -63,29 +81,76 @@ pub(crate) struct Backends {
 impl Backends {
     /// Starts them and waits until they answer.
     pub(crate) fn start(dir: &Path, body_bytes: usize, connections: u32) -> Result<Self> {
-        let [baseline, fork] = free_addresses()?;
-        let bodies = [Traffic::Unkeyed, Traffic::Keyed].map(|traffic| body(traffic, body_bytes));
-        let command = nginx::backend(dir, [(baseline, &bodies[0]), (fork, &bodies[1])], connections)?;
-        let mut running = Running::start("backend", LOAD_CORE, &command, dir)?;
-        for (target, traffic) in [(baseline, Traffic::Unkeyed), (fork, Traffic::Keyed)] {
-            await_answer(&mut running, target, traffic, body(traffic, body_bytes).as_bytes())?;
-        }
-        Ok(Self { _running: running, baseline, fork, body_bytes })
+        Self::start_speaking(Speech::Clear, dir, body_bytes, connections)
     }
 
-    /// Connections both backends have accepted so far, this call's own included.
-    pub(crate) fn connections_accepted(&self) -> Result<u64> {
-        let mut stream = probe::connect(self.baseline)?;
-        let status = String::from_utf8(probe::exchange(&mut stream, nginx::STATUS_PATH, &[])?)?;
-        // Third line: "<accepted> <handled> <requests>", counted over all servers of the process.
-        let counts = status.lines().nth(2).and_then(|line| line.split_ascii_whitespace().next());
-        counts.context("nginx has no stub_status")?.parse().context("stub_status has an unknown form")
+    /// The same in TLS, with the certificate that is in `dir`.
+    pub(crate) fn start_in_tls(dir: &Path, body_bytes: usize, connections: u32) -> Result<Self> {
+        Self::start_speaking(Speech::Tls, dir, body_bytes, connections)
+    }
+
+    fn start_speaking(speech: Speech, dir: &Path, body_bytes: usize, connections: u32) -> Result<Self> {
+        let [baseline, fork, baseline_status, fork_status] = free_addresses()?;
+        let start = |name: &str, traffic, listen, status| {
+            let server = nginx::Server { name, speech, listen, status, body: &body(traffic, body_bytes) };
+            let command = nginx::backend(dir, &server, connections)?;
+            let mut running = Running::start(name, LOAD_CORE, &command, dir)?;
+            let expected = body(traffic, body_bytes);
+            await_answer(&mut running, status, traffic, expected.as_bytes())?;
+            anyhow::Ok(running)
+        };
+        let running = [
+            start("baseline", Traffic::Unkeyed, baseline, baseline_status)?,
+            start("fork", Traffic::Keyed, fork, fork_status)?,
+        ];
+        Ok(Self { _running: running, status: [baseline_status, fork_status], baseline, fork, body_bytes })
+    }
+
+    /// What they have seen so far.
+    pub(crate) fn counts(&self) -> Result<Counts> {
+        let [baseline, fork] = self.status.map(status);
+        let ((baseline_connections, baseline), (fork_connections, fork)) = (baseline?, fork?);
+        let connections = baseline_connections + fork_connections;
+        Ok(Counts { connections, requests: Requests { baseline, fork } })
+    }
+
+    /// What they have seen since `before`, without who asks.
+    pub(crate) fn seen_since(&self, before: Counts) -> Result<Counts> {
+        let now = self.counts()?;
+        let mut requests = now.requests.since(before.requests);
+        for own in [&mut requests.baseline, &mut requests.fork] {
+            *own = own.saturating_sub(1);
+        }
+        let connections = now.connections.saturating_sub(before.connections + self.status.len() as u64);
+        Ok(Counts { connections, requests })
     }
 
     /// The body with which `traffic` is answered when it was routed rightly.
     pub(crate) fn expected_body(&self, traffic: Traffic) -> String {
         body(traffic, self.body_bytes)
     }
+}
+
+/// What both backends have seen, what asked for it included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    pub(crate) connections: u64,
+    pub(crate) requests: Requests,
+}
+
+/// Connections and requests of the backend that counts at `target`.
+fn status(target: SocketAddr) -> Result<(u64, u64)> {
+    let mut stream = probe::connect(target)?;
+    let status = String::from_utf8(probe::exchange(&mut stream, nginx::STATUS_PATH, &[])?)?;
+    // Third line: "<accepted> <handled> <requests>", counted over all servers of the process.
+    let counts: Vec<u64> = status
+        .lines()
+        .nth(2)
+        .into_iter()
+        .flat_map(|line| line.split_ascii_whitespace().filter_map(|count| count.parse().ok()))
+        .collect();
+    let [accepted, _, requests] = counts[..] else { bail!("stub_status has an unknown form") };
+    Ok((accepted, requests))
 }
 
 /// What is spoken on both sides of a peer.
@@ -96,6 +161,8 @@ pub(crate) enum Protocol {
     Http2,
     /// HTTP/1.1 in TLS with the client, HTTP/1.1 with the upstream.
     Tls,
+    /// HTTP/1.1 with the client, HTTP/1.1 in TLS with the upstream.
+    TlsToUpstream,
     /// HTTP/1.1 whose connections may become WebSockets.
     WebSocket,
     /// Bytes that nobody reads: there is no key, and everything goes to the baseline.

@@ -49,7 +49,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         id: "control-10",
         group: GROUP,
         title: "A change in 10 proxies",
-        about: "From the start of a PUT of a sandbox until the answer that all proxies have acknowledged it: 10 simulated                 proxies that all want it, each a delta ADS stream on a connection of its own, and 3 real ones. The service has a core                 to itself; the proxies and the client share the other, and what they need is in the time.",
+        about: "From the start of a PUT of a sandbox until the answer that all proxies have acknowledged it: 10 simulated proxies \
+                that all want it, each a delta ADS stream on a connection of its own, and 3 real ones. The service has a core to \
+                itself; the proxies and the client share the other, and what they need is in the time.",
         peers: &[Peer::Spurline],
         metrics: METRICS,
         rounds: Rounds { quick: 0, full: 1 },

@@ -19,6 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// The field that names who answered: `baseline` or `fork`.
 pub(crate) const ANSWERED_BY: &str = "answered-by";
+const BASELINE: &str = "baseline";
+const FORK: &str = "fork";
 /// Answers with [`Counts`] as JSON.
 pub(crate) const STATUS_PATH: &str = "/bench-status";
 /// Answers after [`HOLD_TIME`], unless the request is cancelled before: work that a reset can save.
@@ -38,6 +40,8 @@ pub(crate) struct Counts {
     pub(crate) connections: u64,
     /// Those for [`STATUS_PATH`] included.
     pub(crate) requests: u64,
+    /// Of these, those that came to the fork.
+    pub(crate) fork_requests: u64,
     /// The most that were being answered at once since this was last asked for.
     pub(crate) in_flight_peak: u64,
 }
@@ -46,6 +50,7 @@ pub(crate) struct Counts {
 struct State {
     connections: AtomicU64,
     requests: AtomicU64,
+    fork_requests: AtomicU64,
     in_flight: AtomicU64,
     in_flight_peak: AtomicU64,
     large: Bytes,
@@ -61,13 +66,14 @@ pub(crate) fn run(baseline: SocketAddr, fork: SocketAddr) -> Result<()> {
         let state = Arc::new(State {
             connections: AtomicU64::new(0),
             requests: AtomicU64::new(0),
+            fork_requests: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             in_flight_peak: AtomicU64::new(0),
             large: Bytes::from(vec![b'l'; LARGE_BYTES]),
         });
         tokio::try_join!(
-            accept(baseline, HeaderValue::from_static("baseline"), Arc::clone(&state)),
-            accept(fork, HeaderValue::from_static("fork"), Arc::clone(&state)),
+            accept(baseline, HeaderValue::from_static(BASELINE), Arc::clone(&state)),
+            accept(fork, HeaderValue::from_static(FORK), Arc::clone(&state)),
         )?;
         Ok(())
     })
@@ -97,6 +103,9 @@ async fn serve(stream: TcpStream, name: HeaderValue, state: Arc<State>) -> Resul
     while let Some(request) = connection.accept().await {
         let (request, respond) = request?;
         state.requests.fetch_add(1, Ordering::Relaxed);
+        if name == FORK {
+            state.fork_requests.fetch_add(1, Ordering::Relaxed);
+        }
         tokio::spawn(answer(request, respond, name.clone(), Arc::clone(&state)));
     }
     Ok(())
@@ -204,6 +213,7 @@ impl State {
         Counts {
             connections: self.connections.load(Ordering::Relaxed),
             requests: self.requests.load(Ordering::Relaxed),
+            fork_requests: self.fork_requests.load(Ordering::Relaxed),
             in_flight_peak: self
                 .in_flight_peak
                 .swap(self.in_flight.load(Ordering::Relaxed), Ordering::Relaxed),

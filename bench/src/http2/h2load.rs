@@ -8,11 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::host::LOAD_CORE;
+use crate::process;
 use crate::work::PATH;
 
 const START: &str = "start taskset (util-linux)";
 /// It is ended before; this is for when nobody is there any more to do so.
 const WARM_UP_SECONDS_MAX: u32 = 10;
+/// How much later than its time it may end: it waits for a peer that does not let it go.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// One load to send.
 pub(crate) struct Load<'a> {
@@ -48,7 +51,8 @@ impl Load<'_> {
 
     /// Runs to the end. A failed request or an answer other than 2xx fails the run: its figure would be a lie.
     pub(crate) fn run(&self) -> Result<Outcome> {
-        let output = self.command(self.seconds).output().context(START)?;
+        let limit = Duration::from_secs(self.seconds.into()) + GRACE;
+        let output = process::output_within(limit, &mut self.command(self.seconds)).context(START)?;
         let text = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {
             bail!("h2load failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr));

@@ -78,6 +78,8 @@ fn a_small_record_makes_the_expected_page() {
         "1 of 3 aims are met, 3 have no figure: not measured, or no measurable difference.",
         "| HTTP/1.1, bodies of 13 bytes, CPU per request | 6.20 µs | **1.24 ✗** (≤ 1.15) | 0.60 ✓ (≤ 0.80) | **2.07 ✗** (≤ 0.75) \
          | ? (≤ 0.75) | ? (≤ 0.75) | ? (≤ 0.25) |",
+        "| | floor | haproxy | nginx |",
+        "| `http1-13B`: the µs | 1.24 | 0.60 | **2.07** |",
         "* beside **haproxy** in 1: http1-13B: cpu_micros_per_request 0.60×",
         "* beside **nginx** in 1: http1-13B: cpu_micros_per_request 2.07×",
         "![HTTP/1.1](http-1-1.svg)",

@@ -18,17 +18,17 @@ const DIFFERENCE_MIN: f64 = 0.02;
 const SPARSE_DIFFERENCE_MIN: f64 = 0.1;
 
 /// One comparison.
-struct Comparison<'a> {
+pub(super) struct Comparison<'a> {
     peer: &'a str,
     scenario: &'a str,
     metric: &'a str,
     /// `None` where a side does not stand out of its spread.
-    ratio: Option<f64>,
-    verdict: Verdict,
+    pub(super) ratio: Option<f64>,
+    pub(super) verdict: Verdict,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Verdict {
+pub(super) enum Verdict {
     Wins,
     Loses,
     /// The difference is within the spread of both, or too small to mean anything.
@@ -49,6 +49,9 @@ pub(super) fn render(text: &mut String, record: &Record) -> Result<()> {
         ("Where there is no ratio", Verdict::Unknown),
     ] {
         let count = comparisons.iter().filter(|it| it.verdict == verdict).count();
+        if count == 0 && verdict == Verdict::Unknown {
+            continue;
+        }
         let with = match verdict {
             Verdict::Unknown => "where a side is not above zero and its own MAD",
             _ => "each with Spurline ÷ the other",
@@ -75,6 +78,12 @@ fn list(text: &mut String, comparisons: &[Comparison<'_>], peer: &str, verdict: 
 fn compare(scenario: &Performed) -> Vec<Comparison<'_>> {
     let others = scenario.peers.iter().filter(|column| !NOT_OTHERS.contains(&column.peer.as_str()));
     others.flat_map(|column| compare_with(scenario, column)).collect()
+}
+
+/// That of the first figure, the one that is plotted.
+pub(super) fn main_comparison<'a>(scenario: &'a Performed, column: &'a Column) -> Option<Comparison<'a>> {
+    let first = scenario.metrics.first()?;
+    compare_with(scenario, column).into_iter().find(|comparison| comparison.metric == first.name)
 }
 
 fn compare_with<'a>(scenario: &'a Performed, column: &'a Column) -> Vec<Comparison<'a>> {

@@ -184,7 +184,7 @@ fn cluster(name: &str, server: SocketAddr, job: &Job) -> String {
         "  - name: {name}
     type: STATIC
     connect_timeout: 1s
-{buffers}    circuit_breakers: {{ thresholds: [{{ max_connections: {AT_ONCE_MAX}, max_pending_requests: {AT_ONCE_MAX}, max_requests: {AT_ONCE_MAX} }}] }}
+{buffers}{socket}    circuit_breakers: {{ thresholds: [{{ max_connections: {AT_ONCE_MAX}, max_pending_requests: {AT_ONCE_MAX}, max_requests: {AT_ONCE_MAX} }}] }}
     typed_extension_protocol_options:
       envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
         \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
@@ -195,6 +195,25 @@ fn cluster(name: &str, server: SocketAddr, job: &Job) -> String {
 ",
         address = address(server),
         buffers = buffers(job.tuning),
+        socket = if job.protocol == Protocol::TlsToUpstream { upstream_socket(job) } else { String::new() },
+    )
+}
+
+fn upstream_socket(job: &Job) -> String {
+    format!(
+        "    transport_socket:
+      name: envoy.transport_sockets.tls
+      typed_config:
+        \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+        sni: {name}
+        common_tls_context:
+          tls_params: {{ tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3 }}
+          validation_context:
+            trusted_ca: {{ filename: {trust} }}
+            match_typed_subject_alt_names: [{{ san_type: DNS, matcher: {{ exact: {name} }} }}]
+",
+        name = certificate::NAME,
+        trust = job.dir.join(certificate::CHAIN).display(),
     )
 }
 

@@ -29,10 +29,16 @@ pub(super) fn command(job: &Job, count: u32) -> Result<Command> {
 
 fn config(job: &Job, choice: &str) -> String {
     let Job { listen, baseline, fork, connections, dir, .. } = job;
+    let trust = dir.join(certificate::CHAIN);
+    let name = certificate::NAME;
     let (bind, server) = match job.protocol {
-        Protocol::Http1 | Protocol::WebSocket | Protocol::Tcp => (String::new(), ""),
-        Protocol::Http2 => (" proto h2".to_owned(), " proto h2"),
-        Protocol::Tls => (format!(" ssl crt {}", dir.join(certificate::PEM).display()), ""),
+        Protocol::Http1 | Protocol::WebSocket | Protocol::Tcp => (String::new(), String::new()),
+        Protocol::Http2 => (" proto h2".to_owned(), " proto h2".to_owned()),
+        Protocol::Tls => (format!(" ssl crt {}", dir.join(certificate::PEM).display()), String::new()),
+        Protocol::TlsToUpstream => (
+            String::new(),
+            format!(" ssl verify required ca-file {} sni str({name}) verifyhost {name}", trust.display()),
+        ),
     };
     let (mode, rule) = match job.protocol {
         Protocol::Tcp => ("tcp", String::new()),

@@ -9,12 +9,15 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 
 use crate::tls::certificate;
-use crate::work::{Job, Protocol, keys};
+use crate::work::{Job, Protocol, Speech, keys};
 
 const KEEP_ALIVE: &str = "keepalive_timeout 1h; keepalive_time 24h; keepalive_requests 1000000000;";
 
 const HTTP1_RELAY: &str = "proxy_pass http://$chosen; proxy_http_version 1.1; proxy_max_temp_file_size 0; \
                            proxy_set_header Connection \"\"; proxy_set_header Host $http_host;";
+
+const TLS_RELAY: &str = "proxy_pass https://$chosen; proxy_http_version 1.1; proxy_max_temp_file_size 0; \
+                         proxy_set_header Connection \"\"; proxy_set_header Host $http_host;";
 
 /// Its default, and more with more keys.
 const HASH_SLOTS_MIN: u32 = 2048;
@@ -25,7 +28,7 @@ const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 /// A larger body cannot stand in the configuration and comes from a file.
 const TEXT_BYTES_MAX: usize = 3500;
 
-/// Where a backend tells how many connections it accepted.
+/// Where a backend tells how many connections and requests it has seen.
 pub(crate) const STATUS_PATH: &str = "/bench-status";
 
 /// What its guide to WebSocket proxying asks for besides [`HTTP1_RELAY`]; it takes the place of that.
@@ -43,10 +46,19 @@ pub(super) fn proxy(job: &Job, count: u32) -> Result<Command> {
     let upstream = |name: &str, server: &SocketAddr| {
         format!("upstream {name} {{ server {server}; keepalive 128; {KEEP_ALIVE} }}\n")
     };
+    let trust = match job.protocol {
+        Protocol::TlsToUpstream => format!(
+            "proxy_ssl_protocols TLSv1.3; proxy_ssl_trusted_certificate {}; proxy_ssl_verify on; proxy_ssl_name {NAME}; proxy_ssl_server_name on;",
+            dir.join(certificate::CHAIN).display(),
+            NAME = certificate::NAME,
+        ),
+        _ => String::new(),
+    };
     let (speech, relay) = match job.protocol {
         // Its ordinary proxy module speaks HTTP/1 only to upstreams; the one for gRPC takes any request.
         Protocol::Http2 => (" http2", "grpc_pass grpc://$chosen;"),
         Protocol::Tls => (" ssl", HTTP1_RELAY),
+        Protocol::TlsToUpstream => ("", TLS_RELAY),
         Protocol::WebSocket => ("", UPGRADE_RELAY),
         Protocol::Http1 | Protocol::Tcp => ("", HTTP1_RELAY),
     };
@@ -65,7 +77,7 @@ map $key $chosen {{ default baseline;\n",
     http.push_str(&upstream("baseline", baseline));
     http.push_str(&upstream("fork", fork));
     http.push_str(&format!(
-        "server {{ listen {listen}{speech} backlog=4096; {shown} client_max_body_size 0;\nlocation / {{ {relay} }} }}\n"
+        "server {{ listen {listen}{speech} backlog=4096; {shown} client_max_body_size 0;\nlocation / {{ {relay} {trust} }} }}\n"
     ));
     command(dir, "nginx", &http, *connections)
 }
@@ -91,24 +103,37 @@ fn tls(dir: &Path) -> String {
     )
 }
 
-/// A backend that answers every request with a fixed body, one per address.
-pub(crate) fn backend(dir: &Path, servers: [(SocketAddr, &String); 2], connections: u32) -> Result<Command> {
-    let mut http = String::new();
-    for (listen, body) in servers {
-        let answer = if body.len() <= TEXT_BYTES_MAX {
-            format!("return 200 \"{body}\";")
-        } else {
-            let name = format!("body-{}", listen.port());
-            fs::create_dir_all(dir)?;
-            fs::write(dir.join(&name), body)?;
-            format!("root {}; sendfile on; try_files /{name} =404;", dir.display())
-        };
-        http.push_str(&format!(
-            "server {{ listen {listen} backlog=4096; location / {{ {answer} }} \
-             location = {STATUS_PATH} {{ stub_status; }} }}\n"
-        ));
-    }
-    command(dir, "backend", &http, connections)
+/// A backend to be started.
+pub(crate) struct Server<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) speech: Speech,
+    pub(crate) listen: SocketAddr,
+    /// In the clear, and with [`STATUS_PATH`].
+    pub(crate) status: SocketAddr,
+    /// Of every answer.
+    pub(crate) body: &'a str,
+}
+
+/// A backend that answers every request with a fixed body.
+pub(crate) fn backend(dir: &Path, server: &Server<'_>, connections: u32) -> Result<Command> {
+    let Server { name, speech, listen, status, body } = server;
+    let answer = if body.len() <= TEXT_BYTES_MAX {
+        format!("return 200 \"{body}\";")
+    } else {
+        let file = format!("body-{name}");
+        fs::create_dir_all(dir)?;
+        fs::write(dir.join(&file), body)?;
+        format!("root {}; sendfile on; try_files /{file} =404;", dir.display())
+    };
+    let (ssl, shown) = match speech {
+        Speech::Clear => ("", String::new()),
+        Speech::Tls => (" ssl", tls(dir)),
+    };
+    let http = format!(
+        "server {{ listen {listen}{ssl} backlog=4096; {shown} location / {{ {answer} }} }}
+server {{ listen {status}; location / {{ {answer} }} location = {STATUS_PATH} {{ stub_status; }} }}\n"
+    );
+    command(dir, &format!("backend-{name}"), &http, connections)
 }
 
 fn command(dir: &Path, name: &str, http: &str, connections: u32) -> Result<Command> {

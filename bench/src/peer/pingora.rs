@@ -17,7 +17,9 @@ pub(super) fn command(job: &Job, count: u32) -> Result<Command> {
     let protocol = match job.protocol {
         Protocol::Http1 | Protocol::WebSocket => None,
         Protocol::Http2 => Some("h2c"),
-        Protocol::Tls | Protocol::Tcp => bail!("the relay on Pingora speaks HTTP without TLS"),
+        Protocol::Tls | Protocol::TlsToUpstream | Protocol::Tcp => {
+            bail!("the relay on Pingora speaks HTTP without TLS")
+        }
     };
     let path = dir.join("pingora-keys");
     fs::write(&path, keys(count).map(|key| key + "\n").collect::<String>())?;

@@ -29,6 +29,11 @@ pub(super) fn command(job: &Job, overrides: u32) -> Result<Command> {
         let shown = format!("names=*,cert={},key={}", chain.display(), key.display());
         command.args(["--tls-certificate", &shown]);
     }
+    if job.protocol == Protocol::TlsToUpstream {
+        listener.push_str(",upstream_tls=on");
+        command.arg("--upstream-tls-ca-file").arg(dir.join(certificate::CHAIN));
+        command.args(["--upstream-tls-name", certificate::NAME]);
+    }
     command.args(["--workers", "1", "--listener", &listener, "--admin-listen", &admin.to_string()]);
     // As the peers are told: by default it is half of the descriptors, and idle connections make room for new ones.
     command.args(["--connections-max", &(connections + 256).to_string()]);

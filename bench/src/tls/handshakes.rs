@@ -17,6 +17,9 @@ use crate::host;
 use crate::probe::{ask, request};
 use crate::work::{PATH, Traffic};
 
+/// From opening a connection to its answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Whether a connection takes up the session of an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Resumption {
@@ -126,6 +129,10 @@ impl Caller {
     }
 
     async fn call(&self) -> Result<(Option<HandshakeKind>, Vec<u8>)> {
+        tokio::time::timeout(TIMEOUT, self.connect_and_ask()).await.context("no answer in time")?
+    }
+
+    async fn connect_and_ask(&self) -> Result<(Option<HandshakeKind>, Vec<u8>)> {
         let stream = TcpStream::connect(self.target).await?;
         stream.set_nodelay(true)?;
         let connecting = self.connector.connect(self.name.clone(), stream);
