@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     slice::Iter,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     task::Poll,
     time::Duration,
 };
@@ -35,26 +35,30 @@ const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/Delt
 const PATTERNS: [&str; 8] = ["*", "s/D/a/*", "s/D/a/k1", "s/D/b/*", "k1", "s/D/a", "", "s/D/*"];
 const KEYS: [&str; 3] = ["k1", "k2", "k3"];
 
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime starts")
-});
+thread_local! {
+    /// One for each thread: who shares one runs its own future only, and not the publisher that it gives way to.
+    static RUNTIME: Runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime starts");
+}
 
 /// The data says what the client sends and what changes meanwhile.
 pub fn server_session(data: &[u8]) {
-    RUNTIME.block_on(async {
-        let debounce = Debounce { idle: Duration::ZERO, quiet: Duration::ZERO, max: Duration::ZERO };
-        let (hub, publisher) = Hub::new(debounce);
-        let publisher = tokio::spawn(publisher.run());
-        let mut stream = Stream::open(hub.clone()).await;
-        let mut bytes = data.iter();
-        while !bytes.as_slice().is_empty() && !stream.has_ended {
-            stream.step(&mut bytes).await;
-        }
-        stream.settle().await;
-        stream.check();
-        hub.stop();
-        publisher.await.expect("the publisher ends");
-    });
+    RUNTIME.with(|runtime| runtime.block_on(session(data)));
+}
+
+async fn session(data: &[u8]) {
+    let debounce = Debounce { idle: Duration::ZERO, quiet: Duration::ZERO, max: Duration::ZERO };
+    let (hub, publisher) = Hub::new(debounce);
+    let publisher = tokio::spawn(publisher.run());
+    let mut stream = Stream::open(hub.clone()).await;
+    let mut bytes = data.iter();
+    while !bytes.as_slice().is_empty() && !stream.has_ended {
+        stream.step(&mut bytes).await;
+    }
+    stream.settle().await;
+    stream.check();
+    hub.stop();
+    publisher.await.expect("the publisher ends");
 }
 
 /// The client's side of one stream.
