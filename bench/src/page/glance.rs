@@ -4,11 +4,9 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::words::{self, Verdict};
+use super::words::{self, FLOOR, Verdict};
 use crate::record::{Performed, Record};
 
-/// The yardstick: nobody wins or loses beside it.
-const FLOOR: &str = "floor";
 /// Spurline beside itself says nothing of others.
 const OURS: &str = "spurline";
 

@@ -127,6 +127,28 @@ fn a_page_says_what_makes_its_figures_weak() {
 }
 
 #[test]
+fn one_round_that_puts_spurline_ahead_of_the_floor_compares_with_nobody() {
+    let mut record = record();
+    let performed = record.scenarios.first_mut().unwrap();
+    let peers = |floor: f64| {
+        vec![
+            column("floor", &[[floor, 0.0]]),
+            column("spurline", &[[5.0, 0.0]]),
+            column("haproxy", &[[10.0, 0.0]]),
+        ]
+    };
+    performed.peers = peers(4.0);
+    assert!(
+        render(&record, "")
+            .unwrap()
+            .contains("* beside **haproxy** in 1: http1-13B: cpu_micros_per_request 0.50×")
+    );
+    record.scenarios.first_mut().unwrap().peers = peers(9.0);
+    let page = render(&record, "").unwrap();
+    assert!(page.contains("beside **haproxy** in 1: http1-13B: cpu_micros_per_request\n"), "{page}");
+}
+
+#[test]
 fn two_samples_are_no_median_and_win_by_ten_percent_only() {
     let mut record = record();
     let performed = record.scenarios.first_mut().unwrap();

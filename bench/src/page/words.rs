@@ -9,7 +9,10 @@ use crate::scenario::Better;
 use crate::stats::Summary;
 
 /// What the yardstick and Spurline itself say stands in the tables.
-const NOT_OTHERS: [&str; 3] = ["floor", "spurline", "spurline-1"];
+const NOT_OTHERS: [&str; 3] = [FLOOR, "spurline", "spurline-1"];
+
+/// The yardstick: nobody wins or loses beside it.
+pub(super) const FLOOR: &str = "floor";
 
 /// A smaller difference is none even where the spread does not show: a peer may have had one round.
 const DIFFERENCE_MIN: f64 = 0.02;
@@ -53,7 +56,9 @@ pub(super) fn render(text: &mut String, record: &Record) -> Result<()> {
             continue;
         }
         let with = match verdict {
-            Verdict::Unknown => "where a side is not above zero and its own MAD",
+            Verdict::Unknown => {
+                "where a side is not above zero and its own MAD, or where one round puts Spurline ahead of the floor"
+            }
             _ => "each with Spurline ÷ the other",
         };
         writeln!(text, "\n## {heading}\n\nIn {count} of {} comparisons, {with}:\n", comparisons.len())?;
@@ -91,11 +96,21 @@ fn compare_with<'a>(scenario: &'a Performed, column: &'a Column) -> Vec<Comparis
     let compared = metrics.filter_map(|(place, metric)| {
         let ours = scenario.ours()?;
         let (mine, its) = (scenario.column(ours)?.summary(place)?, column.summary(place)?);
-        let ratio = scenario.ratio(ours, &column.peer, place);
+        let ratio = scenario
+            .ratio(ours, &column.peer, place)
+            .filter(|_| !is_noise(scenario, place, mine, metric.better));
         let verdict = ratio.map_or(Verdict::Unknown, |ratio| verdict(mine, its, ratio, metric.better));
         Some(Comparison { peer: &column.peer, scenario: &scenario.id, metric: &metric.name, ratio, verdict })
     });
     compared.collect()
+}
+
+/// Whether one round puts Spurline ahead of the floor, which does less of the same: then the figure is the machine's.
+fn is_noise(scenario: &Performed, place: usize, mine: Summary, better: Better) -> bool {
+    let floor = scenario.column(FLOOR).and_then(|column| column.summary(place));
+    floor
+        .filter(|floor| mine.is_sparse() && floor.median > 0.0)
+        .is_some_and(|floor| verdict(mine, floor, mine.median / floor.median, better) == Verdict::Wins)
 }
 
 fn verdict(mine: Summary, its: Summary, ratio: f64, better: Better) -> Verdict {
