@@ -17,7 +17,10 @@ use spurline_tests::{DEADLINE, Gate, Recorder, Step, TestProxy, eventually};
 const WORKLOAD: &str = "shop/Deployment/cart";
 
 fn instance(upstream: std::net::SocketAddr) -> TestProxy {
-    TestProxy::sidecar(WORKLOAD, upstream).flag("--drain-delay", "1s").flag("--drain-timeout", "20s").start()
+    TestProxy::sidecar(WORKLOAD, upstream)
+        .flag("--drain-delay", "500ms")
+        .flag("--drain-timeout", "20s")
+        .start()
 }
 
 #[test]
@@ -26,7 +29,7 @@ fn no_request_is_lost_while_instances_are_replaced() {
     let mut live = vec![instance(backend.address()), instance(backend.address())];
     let addresses = |live: &[TestProxy]| live.iter().map(TestProxy::address).collect::<Vec<_>>();
     let directory = Directory::new(&addresses(&live));
-    let load = Load::new(16, ledger::requests(50_000), 11);
+    let load = Load::new(16, ledger::requests(150_000), 11);
     let (stop, done) = (AtomicBool::new(false), AtomicBool::new(false));
     let (sent, replaced) = std::thread::scope(|scope| {
         let running = scope.spawn(|| {
