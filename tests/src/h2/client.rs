@@ -148,6 +148,16 @@ impl Client {
         }
     }
 
+    /// Reads until the windows have room for so much content. False if that does not come to be.
+    pub fn wait_for_room(&mut self, stream: u32, bytes: usize) -> bool {
+        while self.connection.room(stream) < bytes {
+            if !self.read() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Counts content that was sent as frames of one's own, so that the windows stay right.
     pub fn sent(&mut self, stream: u32, bytes: usize) {
         self.connection.charge(stream, bytes);
