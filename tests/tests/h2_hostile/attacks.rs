@@ -356,7 +356,10 @@ fn no_window_of_a_connection_leaks_away() {
         for round in 0..400 {
             let target = if round % 2 == 0 { "/held" } else { "/refuse" };
             let stream = client.open(&request("POST", target, &[]), false);
-            assert!(client.wait_for_room(stream, padded.len() + 4), "{more}: round {round}: no window is left");
+            assert!(
+                client.wait_for_room(stream, padded.len() + 4),
+                "{more}: round {round}: no window is left"
+            );
             client.send(&Frame::new(frame::DATA, frame::PADDED, stream, padded.clone()));
             client.sent(stream, padded.len());
             if round % 2 == 0 {
